@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// Caps are what an engine can do. Code asks these flags, never the name.
+type Caps struct {
+	// External says that the engine reads files from S3 itself.
+	External bool
+	// Formats that its external tables read exactly as COPY FROM STDIN does.
+	Formats []rewrite.Format
+	// Transactional: a load takes part in the client's transaction.
+	Transactional bool
+	// InstallNeeded: External works only where Install was run.
+	InstallNeeded bool
+}
+
+// Target is what a load writes to, as the inspection found it.
+type Target struct {
+	Schema, Table string
+	OID           uint32
+	// Columns are the columns that the data has, in its order.
+	Columns []string
+	// OverridingSystem: a GENERATED ALWAYS identity column is among them.
+	OverridingSystem bool
+}
+
+// Session is what binds a sealed message to one upstream session.
+type Session struct {
+	Database   string
+	BackendPID uint32
+	// Role is the effective role: SET ROLE's, else the session user.
+	Role string
+}
+
+// File is one durable file of a load.
+type File struct {
+	// ProcessID is the load's id, a UUID; Number counts its files from 1.
+	ProcessID string
+	Number    int
+	// URL is a pre-signed URL: a secret, seal it.
+	URL string
+	// First says that the file begins with the header lines, if there are any.
+	First bool
+	// Records, Bytes and CRC32C go into the ledger row of the import.
+	Records, Bytes int64
+	CRC32C         uint32
+}
+
+// Plan is the SQL that loads one file. The three texts are each one statement
+// without a semicolon.
+type Plan struct {
+	Open, Insert, Close string
+}
+
+// SQL returns the statements as one simple Query text. The tag of the second
+// is the count of rows.
+func (p Plan) SQL() string { return p.Open + "; " + p.Insert + "; " + p.Close }
+
+// Engine is one dialect.
+type Engine interface {
+	// Name is the value of --engine.
+	Name() string
+	Caps() Caps
+	// Plan returns the SQL for one file. key is the database's secret (see
+	// Sealer); expires bounds the sealed message's life.
+	Plan(t Target, stmt *rewrite.CopyStatement, s Session, f File, key []byte, expires time.Time) (Plan, error)
+}

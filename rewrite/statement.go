@@ -1,0 +1,102 @@
+package rewrite
+
+// Format is a COPY format.
+type Format string
+
+// The formats of PostgreSQL's COPY.
+const (
+	FormatText   Format = "text"
+	FormatCSV    Format = "csv"
+	FormatBinary Format = "binary"
+)
+
+// CopyStatement is one COPY … FROM STDIN, every option consumed. Zero values
+// mean what PostgreSQL means when the option is absent; the Set flags say
+// whether the client wrote it.
+type CopyStatement struct {
+	// SQL is the client's text, as sent.
+	SQL string
+	// Schema is empty where the client gave none.
+	Schema, Table string
+	// Columns is nil where the client gave no list.
+	Columns []string
+
+	Format Format
+	// Delimiter is one byte; tab for text and comma for csv by default. Zero
+	// for binary.
+	Delimiter byte
+	// Null is the NULL string; `\N` for text and empty for csv by default.
+	Null string
+	// Quote and Escape are '"' by default, and zero unless Format is csv.
+	Quote, Escape byte
+	// Header says that the first line is skipped; HeaderMatch that it is
+	// compared with the column names too (PostgreSQL 15).
+	Header, HeaderMatch bool
+	// HeaderLines is the number of lines that are skipped: 1 for HEADER true,
+	// more where PostgreSQL 19 gives a number.
+	HeaderLines int
+	// Encoding is empty where the client gave none: then client_encoding.
+	Encoding string
+	// ForceNull and ForceNotNull name columns; the …All flags are the `*`
+	// form of PostgreSQL 17.
+	ForceNull, ForceNotNull       []string
+	ForceNullAll, ForceNotNullAll bool
+	// Where says that there is a WHERE clause; WhereSQL is its text.
+	Where    bool
+	WhereSQL string
+	Freeze   bool
+	// Default is the DEFAULT marker of PostgreSQL 16.
+	Default    string
+	DefaultSet bool
+	// OnError is "" or "stop" or "ignore" or "set_null" (PostgreSQL 17 and later).
+	OnError string
+	// RejectLimit is 0 where absent (PostgreSQL 18).
+	RejectLimit int64
+	// LogVerbosity is "" where absent (PostgreSQL 17).
+	LogVerbosity string
+}
+
+// Kind names a bulk statement in metrics and logs.
+type Kind string
+
+// The kinds of statements that metrics distinguish.
+const (
+	KindNone   Kind = ""
+	KindCopy   Kind = "copy"
+	KindInsert Kind = "insert"
+)
+
+// Way is how a bulk statement goes.
+type Way string
+
+// The three ways of DESIGN section 5.
+const (
+	Pass   Way = "pass"
+	Stream Way = "stream"
+	Stage  Way = "stage"
+)
+
+// Method is how staged files reach the table.
+type Method string
+
+// The methods. External reads the files by the engine's external table, one
+// INSERT … SELECT per file. Copy sends them through the client's own COPY on
+// the session, as one statement, with S3 as a copy beside it: exact for
+// whatever the server's COPY can do.
+const (
+	MethodNone     Method = ""
+	MethodExternal Method = "external"
+	MethodCopy     Method = "copy"
+)
+
+// Decision says how a statement goes and why. Reason is a short snake_case
+// word from the table in reasons.go; it becomes a metrics label, so it never
+// holds anything of the client's.
+type Decision struct {
+	Way    Way
+	Method Method
+	Reason Reason
+}
+
+// Reason names why a statement passes or takes a method.
+type Reason string
