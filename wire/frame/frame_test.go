@@ -1,0 +1,89 @@
+package frame
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+)
+
+func TestHead(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in   []byte
+		n    int
+		fail bool
+	}{
+		{[]byte{'Q', 0, 0, 0, 4}, 0, false},
+		{[]byte{'Q', 0, 0, 1, 4}, 256, false},
+		{[]byte{'Q', 0, 0, 0, 3}, 0, true},
+		{[]byte{'Q', 0, 0, 0, 0}, 0, true},
+		{[]byte{'Q', 0xff, 0xff, 0xff, 0xff}, 0, true},
+		{[]byte{'Q', 0x40, 0, 0, 2}, MaxBody, false},
+		{[]byte{'Q', 0x40, 0, 0, 3}, 0, true},
+	} {
+		typ, n, err := Head(c.in)
+		if typ != 'Q' || n != c.n || (err != nil) != c.fail {
+			t.Errorf("%v: %c %d %v", c.in, typ, n, err)
+		}
+	}
+}
+
+// FuzzReader feeds frames in single bytes, halves and whole, and demands that
+// the walk sees the same ones.
+func FuzzReader(f *testing.F) {
+	f.Add(Append(AppendString(nil, 'Q', "select 1"), 'd', bytes.Repeat([]byte{7}, 9000)))
+	f.Add([]byte{'Q', 0, 0, 0, 1})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole := walk(bytes.NewReader(in))
+		for _, src := range []io.Reader{
+			iotest.OneByteReader(bytes.NewReader(in)),
+			iotest.HalfReader(bytes.NewReader(in)),
+			iotest.DataErrReader(bytes.NewReader(in)),
+		} {
+			if got := walk(src); !bytes.Equal(got, whole) {
+				t.Fatalf("%q, want %q", got, whole)
+			}
+		}
+	})
+}
+
+// walk reads frames up to 64 KiB and returns what it saw, as bytes.
+func walk(src io.Reader) []byte {
+	r := NewReader(src, nil)
+	var seen []byte
+	for {
+		if err := r.Need(HeaderLen); err != nil {
+			return append(seen, err.Error()...)
+		}
+		typ, n, err := Head(r.Buffered())
+		if err != nil || n > 64<<10 {
+			return append(seen, '!', typ)
+		}
+		if err := r.Need(HeaderLen + n); err != nil {
+			return append(seen, err.Error()...)
+		}
+		seen = append(seen, r.Buffered()[:HeaderLen+n]...)
+		r.Discard(HeaderLen + n)
+	}
+}
+
+func TestReaderGrowsUnderLoadOnly(t *testing.T) {
+	t.Parallel()
+	r := NewReader(bytes.NewReader(make([]byte, 4<<20)), []byte("ab"))
+	if string(r.Buffered()) != "ab" || len(r.buf) != minBuffer {
+		t.Fatal("initial bytes")
+	}
+	for {
+		r.Discard(len(r.Buffered()))
+		if err := r.Fill(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.buf) != maxBuffer {
+		t.Fatalf("buffer is %d bytes", len(r.buf))
+	}
+}
