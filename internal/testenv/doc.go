@@ -1,0 +1,18 @@
+// Package testenv gives tests a real PostgreSQL server and a real S3 server.
+//
+// A package that uses it has
+//
+//	func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+//
+// Main owns what the tests start: the servers start when a test first asks,
+// are shared by all tests of the binary, and end with Main, also on Ctrl-C. What
+// a killed binary left in the temporary directory is removed by the next one.
+// After the tests Main looks for goroutines that they left behind and fails if
+// there are any.
+//
+// Tests keep apart by having a database (PG.NewDatabase), roles (PG.NewRole) and
+// a key prefix (S3.Prefix) of their own, so all of them can run in parallel.
+//
+// PGBULK_TEST_PG_BIN names a directory of PostgreSQL binaries to test with,
+// another version's for example.
+package testenv
