@@ -1,0 +1,169 @@
+package config
+
+import "time"
+
+// Config is the whole configuration of one proxy process. The table in keys.go
+// says for every field under which key it is set, its default and its bounds.
+type Config struct {
+	// Listen is where clients connect: HOST:PORT, or an absolute directory for
+	// a unix socket, with :PORT behind it if that isn't 6432. Default
+	// 127.0.0.1:6432.
+	Listen string
+	// Upstream is the server: HOST:PORT, or an absolute socket directory, with
+	// :PORT behind it if that isn't 5432. Required.
+	Upstream string
+	// ServiceDSN is the proxy's own connection for the ledger; its database is
+	// replaced by the client's. Empty: no ledger, and engine plain. Secret.
+	ServiceDSN string
+	// Store is s3://bucket/prefix?endpoint=…&region=…&path_style=true or
+	// embedded:DIR. Required unless RelayOnly.
+	Store string
+	// RelayOnly relays everything and stages nothing. Default false.
+	RelayOnly bool
+	// Engine says how the server reads staged files: postgres or plain. Default
+	// postgres.
+	Engine string
+	// Metrics is the HOST:PORT of /metrics, /healthz and /readyz. Empty: off.
+	Metrics string
+	// AutoInstall installs what the engine needs with the service role at the
+	// first load of each database. Default false; needs ServiceDSN.
+	AutoInstall bool
+	// DrainTimeout is how long running sessions may go on after SIGTERM; 0 ends
+	// them at once. Default 30s, at most 1d.
+	DrainTimeout time.Duration
+	// StartupTimeout bounds the time from a client's connect to the end of its
+	// authentication. Default 1m, 1s to 1h.
+	StartupTimeout time.Duration
+	// DialTimeout bounds one connect to the server. Default 10s, 100ms to 10m.
+	DialTimeout time.Duration
+	// MaxSessions is the largest number of sessions; a further client is refused
+	// with 53300. 0: no limit. Default 0.
+	MaxSessions int
+
+	Log         Log
+	TLS         TLS
+	UpstreamTLS UpstreamTLS
+	Stage       Stage
+	StoreLimit  StoreLimit
+	Insert      Insert
+	Load        LoadConfig
+	Sweep       Sweep
+	Breaker     Breaker
+	Statement   Statement
+}
+
+// Log configures the log on standard error.
+type Log struct {
+	// Level is debug, info, warn or error. Default info.
+	Level string
+	// Format is text or json. Default text.
+	Format string
+}
+
+// TLS configures the clients' side.
+type TLS struct {
+	// Cert and Key are PEM files; both or neither. Empty: TLS is not offered.
+	Cert, Key string
+	// Mode is disable (answer N even with a certificate), allow (clients choose)
+	// or require (plain clients are refused). Default allow.
+	Mode string
+}
+
+// UpstreamTLS configures the server's side.
+type UpstreamTLS struct {
+	// Mode is a libpq sslmode; unix sockets never use TLS. Default prefer.
+	Mode string
+	// CA is a PEM file of trusted roots. Empty: the system's.
+	CA string
+	// Cert and Key are the proxy's client certificate; both or neither.
+	Cert, Key string
+	// Direct begins with TLS instead of an SSLRequest (PostgreSQL 17). Needs
+	// Mode require or stricter. Default false.
+	Direct bool
+}
+
+// Stage configures what goes to S3 and what it may cost.
+type Stage struct {
+	// MinBytes is how much of a COPY is held back before it is staged; a shorter
+	// one is sent natively. 0 stages all. Default 1MiB.
+	MinBytes int64
+	// FileBytes is the size at which a file is cut at the next row boundary.
+	// Default 16MiB, 64KiB to 5GiB.
+	FileBytes int64
+	// PartBytes is the size of a part of a multipart upload. Default 8MiB, 5MiB
+	// (S3's own minimum) to 5GiB.
+	PartBytes int64
+	// MemoryBytes bounds the staged bytes that all sessions hold in memory.
+	// Default 64MiB, at least 8MiB.
+	MemoryBytes int64
+	// Spool allows unlinked local files for bytes beyond MemoryBytes. When it is
+	// off, a load that would need one fails. Default on.
+	Spool bool
+	// SpoolDir is where they are made. Empty: the system's temporary directory.
+	SpoolDir string
+	// Uploads is the number of files that one load uploads at once. Default 2, 1
+	// to 16.
+	Uploads int
+	// Ahead is the number of durable files of one load that may wait to be
+	// loaded. Default 2, 0 to 64.
+	Ahead int
+	// Prefix goes before every key, behind the prefix of Store. Default empty.
+	Prefix string
+}
+
+// StoreLimit bounds what the proxy asks of S3.
+type StoreLimit struct {
+	// Puts is the number of uploads at once over all sessions. Default 8, 1 to
+	// 256.
+	Puts int
+}
+
+// Insert configures multi-row INSERT.
+type Insert struct {
+	// MinRows is the smallest number of rows that is looked at. Default 50, at
+	// least 2.
+	MinRows int
+}
+
+// LoadConfig configures loads.
+type LoadConfig struct {
+	// URLTTL is the life of a pre-signed URL. Default 15m, 1m to 7d (the longest
+	// that S3 signs).
+	URLTTL time.Duration
+}
+
+// Sweep configures the deletion of loaded and abandoned files.
+type Sweep struct {
+	// Grace is how long a file stays after its load ended. Default 5m, at most
+	// 365d.
+	Grace time.Duration
+	// Interval is the time between two sweeps. Default 1m, 1s to 1d.
+	Interval time.Duration
+}
+
+// Breaker configures when staging rests after failures.
+type Breaker struct {
+	// Failures in a row open the breaker. Default 3, 1 to 1000.
+	Failures int
+	// Cooldown is how long it then stays open. Default 30s, 1s to 1d.
+	Cooldown time.Duration
+}
+
+// Statement bounds what is looked at.
+type Statement struct {
+	// MaxBytes is the longest statement text that is parsed; longer ones pass.
+	// Default 1MiB, 1KiB to 1GiB.
+	MaxBytes int64
+}
+
+// EngineName is the engine in effect: none where nothing is staged, plain where
+// there is no service connection, else Engine.
+func (c Config) EngineName() string {
+	switch {
+	case c.RelayOnly:
+		return "none"
+	case c.ServiceDSN == "":
+		return EnginePlain
+	}
+	return c.Engine
+}
