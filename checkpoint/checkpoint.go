@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -48,6 +49,16 @@ type Outcome struct {
 	Status Status
 	// Message is the error shown in error_message; never a secret.
 	Message string
+	// Files is how many files the load had, where the proxy knows: a Freeze
+	// may have been lost. 0: as many as were frozen.
+	Files int
+}
+
+func (o Outcome) validate() error {
+	if o.Status != Completed && o.Status != Failed && o.Status != Cancelled {
+		return fmt.Errorf("settle load %s: %q is no way to end", o.ProcessID, o.Status)
+	}
+	return nil
 }
 
 // Swept is one settled load whose files may be deleted.
@@ -63,7 +74,9 @@ type Swept struct {
 type Ledger interface {
 	Begin(ctx context.Context, l Load) error
 	Freeze(ctx context.Context, f File) error
-	// Settle is idempotent. It returns the status that the ledger now shows.
+	// Settle is idempotent: a load that is settled keeps its status, unless
+	// its import rows turn out to be all there; then it is Completed, whatever
+	// the outcome says. It returns the status that the ledger now shows.
 	Settle(ctx context.Context, o Outcome) (Status, error)
 	// Due returns up to limit loads that ended before the given time and whose
 	// files are not marked deleted.

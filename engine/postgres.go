@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// ErrUnsupported says that an engine cannot load this file this way. The rows
+// can go another way.
+var ErrUnsupported = errors.New("not supported by this engine")
+
+// postgres reads files by file_fdw foreign tables whose program is curl.
+type postgres struct{}
+
+// NewPostgres returns the engine postgres.
+//
+// Where the URL of a file can be seen, and by whom: the client's SQL text, and
+// so pg_stat_activity and the statement log, hold it encrypted. While the
+// transaction runs, its own session can read it in pg_foreign_table, and the
+// operating system's users on the database host in the process list. If the
+// program fails, the server's log has it in the error's message. Extensions
+// that record statements inside functions (pg_stat_statements.track = all,
+// pgaudit) record it. It reads one object, for the life of its signature.
+func NewPostgres() Engine { return postgres{} }
+
+// Name implements Engine.
+func (postgres) Name() string { return "postgres" }
+
+// Caps implements Engine.
+func (postgres) Caps() Caps {
+	return Caps{
+		External:      true,
+		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
+		Transactional: true,
+		InstallNeeded: true,
+	}
+}
+
+// message is what the SQL functions are told. The names of the fields are
+// known to install.sql.
+type message struct {
+	Version   int    `json:"v"`
+	Op        string `json:"op"`
+	PID       uint32 `json:"pid"`
+	Database  string `json:"database"`
+	Role      string `json:"role"`
+	Expires   *int64 `json:"expires,omitempty"`
+	ProcessID string `json:"id"`
+	File      int    `json:"file"`
+
+	OID          uint32            `json:"oid,omitempty"`
+	Schema       string            `json:"schema,omitempty"`
+	Table        string            `json:"table,omitempty"`
+	Columns      []string          `json:"columns,omitempty"`
+	Options      map[string]string `json:"options,omitempty"`
+	ForceNull    []string          `json:"force_null,omitempty"`
+	ForceNotNull []string          `json:"force_not_null,omitempty"`
+	// Object is the URL without its secret half, for whoever reads a log.
+	Object string `json:"object,omitempty"`
+
+	Records int64  `json:"records"`
+	Bytes   int64  `json:"bytes"`
+	CRC32C  uint32 `json:"crc32c"`
+}
+
+var uuidPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z`)
+
+func newMessage(op string, s Session, f File) (message, error) {
+	if !uuidPattern.MatchString(f.ProcessID) || f.Number < 1 || f.Number > 999_999_999 {
+		return message{}, fmt.Errorf("seal: process id %q, file %d", f.ProcessID, f.Number)
+	}
+	if err := checkText(s.Database, s.Role); err != nil {
+		return message{}, err
+	}
+	return message{
+		Version: 1, Op: op, PID: s.BackendPID, Database: s.Database, Role: s.Role, ProcessID: f.ProcessID, File: f.Number,
+		Object: withoutQuery(f.URL), Records: f.Records, Bytes: f.Bytes, CRC32C: f.CRC32C,
+	}, nil
+}
+
+// checkText refuses what JSON cannot carry: names in an encoding other than
+// UTF-8, and NUL, which no name has.
+func checkText(texts ...string) error {
+	for _, t := range texts {
+		if !utf8.ValidString(t) {
+			return fmt.Errorf("%w: a name that is not UTF-8", ErrUnsupported)
+		}
+		for i := range len(t) {
+			if t[i] == 0 {
+				return fmt.Errorf("%w: a name with a NUL byte", ErrUnsupported)
+			}
+		}
+	}
+	return nil
+}
+
+// Plan implements Engine.
+func (postgres) Plan(t Target, stmt *rewrite.CopyStatement, s Session, f File, key []byte, expires time.Time) (Plan, error) {
+	sealer, err := NewSealer(key)
+	if err != nil {
+		return Plan{}, err
+	}
+	open, err := openMessage(t, stmt, s, f, expires)
+	if err != nil {
+		return Plan{}, err
+	}
+	if f.URL == "" {
+		return Plan{}, errors.New("seal: no URL")
+	}
+	openArgs, err := sealer.Seal(open, f.URL)
+	if err != nil {
+		return Plan{}, err
+	}
+	closing, err := newMessage("close", s, f)
+	if err != nil {
+		return Plan{}, err
+	}
+	closeArgs, err := sealer.Seal(closing, "")
+	if err != nil {
+		return Plan{}, err
+	}
+	return Plan{
+		Open:   "SELECT pgbulk.open_file(" + openArgs.args() + ")",
+		Insert: insertSQL(t, f),
+		Close:  "SELECT pgbulk.close_file(" + closeArgs.args() + ")",
+	}, nil
+}
+
+func insertSQL(t Target, f File) string {
+	columns := pgident.List(t.Columns)
+	overriding := ""
+	if t.OverridingSystem {
+		overriding = " OVERRIDING SYSTEM VALUE"
+	}
+	return "INSERT INTO " + pgident.Qualified(t.Schema, t.Table) + " (" + columns + ")" + overriding +
+		" SELECT " + columns + " FROM " + pgident.Qualified("pgbulk", tableName(f))
+}
+
+// tableName is the external table's, unique to the file. install.sql makes the
+// same.
+func tableName(f File) string { return "f_" + f.ProcessID + "_" + strconv.Itoa(f.Number) }
+
+func openMessage(t Target, stmt *rewrite.CopyStatement, s Session, f File, expires time.Time) (message, error) {
+	m, err := newMessage("open", s, f)
+	if err != nil {
+		return message{}, err
+	}
+	if t.OID == 0 || t.Schema == "" || len(t.Columns) == 0 {
+		return message{}, fmt.Errorf("%w: a target without oid, schema or columns", ErrUnsupported)
+	}
+	if err := checkText(append([]string{t.Schema, t.Table}, t.Columns...)...); err != nil {
+		return message{}, err
+	}
+	m.Options, err = tableOptions(stmt, f.First)
+	if err != nil {
+		return message{}, err
+	}
+	if m.ForceNull, err = forced(t, stmt.ForceNull, stmt.ForceNullAll); err != nil {
+		return message{}, err
+	}
+	if m.ForceNotNull, err = forced(t, stmt.ForceNotNull, stmt.ForceNotNullAll); err != nil {
+		return message{}, err
+	}
+	epoch := expires.Unix()
+	m.Expires, m.OID, m.Schema, m.Table, m.Columns = &epoch, t.OID, t.Schema, t.Table, t.Columns
+	return m, nil
+}
+
+// ImportSQL returns the statement that records, in the transaction in which it
+// runs, that the rows of a file are in the table: for files that were not
+// loaded by a Plan, whose Close does that. key and expires are Plan's.
+func ImportSQL(s Session, f File, key []byte, expires time.Time) (string, error) {
+	sealer, err := NewSealer(key)
+	if err != nil {
+		return "", err
+	}
+	m, err := newMessage("record", s, f)
+	if err != nil {
+		return "", err
+	}
+	epoch := expires.Unix()
+	m.Expires = &epoch
+	args, err := sealer.Seal(m, "")
+	if err != nil {
+		return "", err
+	}
+	return "SELECT pgbulk.record_import(" + args.args() + ")", nil
+}

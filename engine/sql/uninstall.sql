@@ -1,0 +1,21 @@
+-- Removes what install.sql made, but for the extension file_fdw: others may
+-- use it. Running it again does nothing.
+SET LOCAL search_path = pg_catalog, pg_temp;
+SET LOCAL client_min_messages = warning;
+DROP FUNCTION IF EXISTS pgbulk.open_file(text, text, text);
+DROP FUNCTION IF EXISTS pgbulk.close_file(text, text, text);
+DROP FUNCTION IF EXISTS pgbulk.record_import(text, text, text);
+DROP FUNCTION IF EXISTS pgbulk.add_import(jsonb);
+DROP FUNCTION IF EXISTS pgbulk.unseal(text, text, text, text);
+DROP FUNCTION IF EXISTS pgbulk.hmac(bytea, bytea);
+DROP FUNCTION IF EXISTS pgbulk.xor(bytea, bytea);
+DROP FUNCTION IF EXISTS pgbulk.version();
+DROP TABLE IF EXISTS pgbulk.secret;
+DROP SERVER IF EXISTS pgbulk_files CASCADE;
+DO $pgbulk$
+BEGIN
+  DROP SCHEMA IF EXISTS pgbulk;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+  RAISE NOTICE 'schema pgbulk is kept: it holds other objects';
+END
+$pgbulk$;
