@@ -1,0 +1,55 @@
+package pgtest
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// firstUserOID is where PostgreSQL starts to number objects of users.
+const firstUserOID = 16384
+
+// normalizer replaces what cannot be equal in two databases. One is used per
+// side and case, so numbers are given in the order of appearance.
+type normalizer struct {
+	database string
+	waived   string // field codes of errors and notices left out
+	volatile []*regexp.Regexp
+	oids     map[uint32]string
+	pids     map[uint32]string
+}
+
+func newNormalizer(database string, options *options) *normalizer {
+	return &normalizer{
+		database: database,
+		waived:   options.waive,
+		volatile: options.volatile,
+		oids:     map[uint32]string{},
+		pids:     map[uint32]string{},
+	}
+}
+
+func (n *normalizer) oid(oid uint32) string {
+	if oid < firstUserOID {
+		return strconv.FormatUint(uint64(oid), 10)
+	}
+	if _, known := n.oids[oid]; !known {
+		n.oids[oid] = "oid" + strconv.Itoa(len(n.oids)+1)
+	}
+	return n.oids[oid]
+}
+
+func (n *normalizer) pid(pid uint32) string {
+	if name, known := n.pids[pid]; known {
+		return name
+	}
+	return "unknown"
+}
+
+func (n *normalizer) text(line string) string {
+	line = strings.ReplaceAll(line, n.database, "${db}")
+	for _, expression := range n.volatile {
+		line = expression.ReplaceAllString(line, "~")
+	}
+	return line
+}
