@@ -10,10 +10,15 @@
 //  1. Prefilter looks at the first bytes, without allocation: does the text
 //     start with COPY, INSERT or WITH (after blanks, comments and brackets)?
 //  2. ParseCopy parses it with pg_query and turns each option into a field of
-//     CopyStatement, or answers with a Reason.
-//  3. InspectSQL is one catalog query; the session runs it and ParseInspection
+//     CopyStatement, or answers with a Reason or a Refusal.
+//  3. CopyStatement.Inspectable looks at what the server has reported about the
+//     session; where that leaves a doubt, the statement passes.
+//  4. InspectSQL is one catalog query; the session runs it and ParseInspection
 //     reads its row into an Inspection.
-//  4. Classify takes statement, inspection and capabilities and decides: pass,
-//     or stage by one of the engine's methods; always with a Reason.
-//  5. CopyStatement.Native gives back COPY … FROM STDIN text for a replay.
+//  5. Classify takes statement, inspection and capabilities and decides: pass,
+//     refuse, or stage by one of the engine's methods; always with a Reason.
+//  6. CopyStatement.Native gives back COPY … FROM STDIN text for a replay.
+//
+// To debug a decision: the Reason names the check; Reasons has a line about
+// each; testdata/sql/copy shows statements with their decisions.
 package rewrite

@@ -69,11 +69,14 @@ const (
 // Way is how a bulk statement goes.
 type Way string
 
-// The three ways of DESIGN section 5.
+// The ways: Pass relays the statement untouched, Stream sends it on in another
+// form, Stage goes through files. Refuse answers with an error, where the
+// client asked for something of pgbulkproxy's own that is not implemented.
 const (
 	Pass   Way = "pass"
 	Stream Way = "stream"
 	Stage  Way = "stage"
+	Refuse Way = "refuse"
 )
 
 // Method is how staged files reach the table.
@@ -96,6 +99,8 @@ type Decision struct {
 	Way    Way
 	Method Method
 	Reason Reason
+	// Refusal is what to answer where Way is Refuse, else nil.
+	Refusal *Refusal
 }
 
 // Reason names why a statement passes or takes a method.

@@ -1,0 +1,154 @@
+package rewrite
+
+// The reasons for which a statement is relayed, refused, or takes a method.
+// They are metrics labels: fixed words, never anything of the client's.
+const (
+	ReasonNone Reason = ""
+
+	// Reasons of ParseCopy.
+
+	ReasonTooLong           Reason = "too_long"
+	ReasonParseError        Reason = "parse_error"
+	ReasonMultiStatement    Reason = "multi_statement"
+	ReasonNotCopyFromStdin  Reason = "not_copy_from_stdin"
+	ReasonCopyTo            Reason = "copy_to"
+	ReasonCopyQuery         Reason = "copy_query"
+	ReasonCopyProgram       Reason = "copy_program"
+	ReasonCopyFile          Reason = "copy_file"
+	ReasonQualifiedDatabase Reason = "qualified_database"
+	ReasonLongName          Reason = "long_name"
+	ReasonParameters        Reason = "parameters"
+	ReasonWhereTooLong      Reason = "where_too_long"
+	ReasonUnknownOption     Reason = "unknown_option"
+	ReasonDuplicateOption   Reason = "duplicate_option"
+	ReasonBadOption         Reason = "bad_option"
+	ReasonOIDs              Reason = "oids"
+	ReasonUnsupportedOption Reason = "unsupported_option"
+
+	// Reasons of Classify to pass or refuse.
+
+	ReasonModeOff            Reason = "mode_off"
+	ReasonUnknownMode        Reason = "unknown_mode"
+	ReasonUnsupportedSetting Reason = "unsupported_setting"
+	ReasonNoTable            Reason = "no_table"
+	ReasonNotATable          Reason = "not_a_table"
+	ReasonSystemTable        Reason = "system_table"
+	ReasonBadColumn          Reason = "bad_column"
+	ReasonNoPrivilege        Reason = "no_privilege"
+	ReasonColumnPrivileges   Reason = "column_privileges"
+	ReasonRowSecurity        Reason = "row_security"
+	ReasonReadOnly           Reason = "read_only"
+	ReasonOldSnapshot        Reason = "old_snapshot"
+	ReasonFreeze             Reason = "freeze"
+	ReasonForeignPartition   Reason = "foreign_partition"
+	ReasonClientEncoding     Reason = "client_encoding"
+	ReasonCopyEncoding       Reason = "copy_encoding"
+	ReasonNameEncoding       Reason = "name_encoding"
+	ReasonStringSyntax       Reason = "string_syntax"
+	ReasonOptionVersion      Reason = "option_version"
+
+	// Reasons of the session, which the wire layer finds.
+
+	ReasonFailedTransaction Reason = "failed_transaction"
+	ReasonInPipeline        Reason = "in_pipeline"
+	ReasonInspectFailed     Reason = "inspect_failed"
+	ReasonSmall             Reason = "small"
+	ReasonIrregular         Reason = "irregular"
+
+	// Reasons of Classify for a method.
+
+	ReasonExternal      Reason = "external"
+	ReasonEnginePlain   Reason = "engine_plain"
+	ReasonNotInstalled  Reason = "not_installed"
+	ReasonFormat        Reason = "format"
+	ReasonWhere         Reason = "where"
+	ReasonDefaultOption Reason = "default_option"
+	ReasonOnError       Reason = "on_error"
+	ReasonForceAll      Reason = "force_all"
+	ReasonHeaderMatch   Reason = "header_match"
+	ReasonHeaderLines   Reason = "header_lines"
+	ReasonNoColumns     Reason = "no_columns"
+	ReasonTriggers      Reason = "triggers"
+	ReasonForeignKeys   Reason = "foreign_keys"
+	ReasonDeferrable    Reason = "deferrable"
+	ReasonExclusion     Reason = "exclusion"
+	ReasonRules         Reason = "rules"
+	ReasonEventTriggers Reason = "event_triggers"
+)
+
+// ReasonInfo is one row of the table of reasons.
+type ReasonInfo struct {
+	Reason Reason
+	// Group is "parse", "classify", "session" or "method".
+	Group string
+	// Meaning is one line for the documentation.
+	Meaning string
+}
+
+// Reasons returns every reason with its meaning, in the order in which the
+// checks are made.
+func Reasons() []ReasonInfo {
+	return []ReasonInfo{
+		{ReasonTooLong, "parse", "The statement is longer than the parser is given."},
+		{ReasonParseError, "parse", "PostgreSQL 16's grammar does not know this text: a syntax error, or newer syntax."},
+		{ReasonMultiStatement, "parse", "The query holds several statements."},
+		{ReasonNotCopyFromStdin, "parse", "The statement is not a COPY."},
+		{ReasonCopyTo, "parse", "COPY … TO reads."},
+		{ReasonCopyQuery, "parse", "COPY (query) reads."},
+		{ReasonCopyProgram, "parse", "COPY … FROM PROGRAM: the server gets the data itself."},
+		{ReasonCopyFile, "parse", "COPY … FROM 'file': the server reads the file itself."},
+		{ReasonQualifiedDatabase, "parse", "The table's name names the database too."},
+		{ReasonLongName, "parse", "A name is longer than 63 bytes: the server truncates it, with a notice."},
+		{ReasonParameters, "parse", "The statement has $n parameters, which COPY does not take."},
+		{ReasonWhereTooLong, "parse", "The WHERE clause has more tokens than the parser is given."},
+		{ReasonUnknownOption, "parse", "An option that COPY does not have, or not yet."},
+		{ReasonDuplicateOption, "parse", "An option is given twice; the server says so."},
+		{ReasonBadOption, "parse", "An option's value, or two options together, which the server refuses."},
+		{ReasonOIDs, "parse", "OIDS: gone since PostgreSQL 12."},
+		{ReasonUnsupportedOption, "parse", "An option of pgbulkproxy's own that is not implemented: refused with 0A000."},
+
+		{ReasonModeOff, "classify", "pgbulk.mode is off."},
+		{ReasonUnknownMode, "classify", "pgbulk.mode has a value that is not auto, off or force."},
+		{ReasonUnsupportedSetting, "classify", "A pgbulk setting asks for what is not implemented: refused with 0A000."},
+		{ReasonNoTable, "classify", "The table does not exist, or its schema is closed to the role."},
+		{ReasonNotATable, "classify", "A view, foreign table, sequence or index; not a table."},
+		{ReasonSystemTable, "classify", "A system catalog."},
+		{ReasonBadColumn, "classify", "A column that the statement names is not there, is generated, or is named twice."},
+		{ReasonNoPrivilege, "classify", "The role may not insert into the table."},
+		{ReasonColumnPrivileges, "classify", "The role may insert into some columns only."},
+		{ReasonRowSecurity, "classify", "Row security applies to the role: COPY FROM refuses that."},
+		{ReasonReadOnly, "classify", "The transaction is read-only."},
+		{ReasonOldSnapshot, "classify", "Inside a REPEATABLE READ or SERIALIZABLE transaction block the catalogs are seen as of its first query, COPY sees them as of now."},
+		{ReasonFreeze, "classify", "FREEZE depends on the subtransaction that made the table."},
+		{ReasonForeignPartition, "classify", "A partition is a foreign table."},
+		{ReasonClientEncoding, "classify", "client_encoding has characters whose second byte looks like ASCII."},
+		{ReasonCopyEncoding, "classify", "ENCODING is unknown, cannot be converted, or has characters whose second byte looks like ASCII."},
+		{ReasonNameEncoding, "classify", "A name or the statement is not ASCII, and the session is not UTF-8 on both sides."},
+		{ReasonStringSyntax, "classify", "standard_conforming_strings is off and the statement has backslashes or U& strings."},
+		{ReasonOptionVersion, "classify", "The server is older than an option; it says so."},
+
+		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
+		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
+		{ReasonInspectFailed, "session", "The catalog query failed."},
+		{ReasonSmall, "session", "The data ended before stage.min_bytes."},
+		{ReasonIrregular, "session", "Only the server can tell where the rows of this data end."},
+
+		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
+		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
+		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
+		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
+		{ReasonWhere, "method", "WHERE is evaluated by COPY."},
+		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},
+		{ReasonOnError, "method", "ON_ERROR, REJECT_LIMIT and LOG_VERBOSITY are COPY's: it counts and tells the skipped rows."},
+		{ReasonForceAll, "method", "FORCE_NULL * and FORCE_NOT_NULL * are understood by COPY."},
+		{ReasonHeaderMatch, "method", "HEADER MATCH is compared by COPY."},
+		{ReasonHeaderLines, "method", "HEADER with a number of lines is understood by COPY."},
+		{ReasonNoColumns, "method", "The table has no columns to load."},
+		{ReasonTriggers, "method", "Triggers see one statement, not one per file."},
+		{ReasonForeignKeys, "method", "Foreign keys are checked at the end of one statement, not of each file."},
+		{ReasonDeferrable, "method", "A deferrable constraint is checked at the end of one statement, not of each file."},
+		{ReasonExclusion, "method", "An exclusion constraint."},
+		{ReasonRules, "method", "COPY ignores INSERT rules, INSERT would obey them."},
+		{ReasonEventTriggers, "method", "Event triggers would see the external table being made."},
+	}
+}
