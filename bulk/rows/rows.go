@@ -1,18 +1,22 @@
 package rows
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrIrregular says that the data holds something that only the server can
 // judge: mixed line ends, an end-of-copy marker that is not alone on its line,
-// a malformed binary header or field count. The scanner must not be used
-// further; all bytes that came so far are still the client's own.
+// a malformed binary header or field count, bytes behind a binary trailer, data
+// that ends inside csv quotes. Every later call returns it too; all bytes that
+// came so far are still the client's own.
 var ErrIrregular = errors.New("irregular copy data")
 
 // Options describe the data.
 type Options struct {
 	// Format is "text", "csv" or "binary".
 	Format string
-	// Quote and Escape are csv's; '"' where zero.
+	// Quote and Escape are csv's; where zero they are '"' and the quote.
 	Quote, Escape byte
 	// HeaderLines is how many leading lines are not rows (text and csv).
 	HeaderLines int
@@ -36,14 +40,21 @@ type Result struct {
 	// text and csv, whose header lines stay with the rows.
 	Skip int
 	// Cut is the offset just behind the last complete row in the chunk, or 0
-	// where no row ended in it. For binary it never lies before the header.
+	// where no row ended in it. For binary it never lies before the header:
+	// Cut >= Skip, and they are equal where no row ended.
 	Cut int
-	// At is the position at Cut, counted from the start of the data; where Cut
-	// is 0 it is the position at the last row end before this chunk.
+	// At is the position at the last Cut behind a row, in this chunk or an
+	// earlier one, counted from the start of the data; the final position where
+	// Done.
 	At Position
-	// Done says that the data ended inside this chunk (text `\.`, binary
-	// trailer): bytes from Cut on are to be ignored, like all later chunks.
+	// Done says that the data ended inside this chunk (text and csv `\.`, binary
+	// trailer): bytes from Cut on are to be ignored, like all later chunks of
+	// text and csv. Behind a binary trailer the server allows no more bytes, so
+	// binary chunks must still be scanned: any that isn't empty is irregular.
 	Done bool
+	// Back, with Done, is how many bytes just before this chunk belong to the
+	// end marker and are to be ignored too; only where Cut is 0.
+	Back int
 }
 
 // Scanner scans one COPY's data. It is not safe for concurrent use.
@@ -52,6 +63,30 @@ type Scanner interface {
 	Scan(p []byte) (Result, error)
 	// End says that no more data comes, and returns the final position,
 	// counting a last row without a line end. For binary a missing trailer is
-	// fine, half a tuple is ErrIrregular.
+	// fine, a missing header or half a tuple is ErrIrregular; a text marker
+	// without its line end is ErrIrregular too (most servers raise an error).
 	End() (Position, error)
+}
+
+// New returns a scanner for data described by o, or an error where the options
+// make no sense to a server either.
+func New(o Options) (Scanner, error) {
+	if o.HeaderLines < 0 {
+		return nil, fmt.Errorf("scan copy data: %d header lines", o.HeaderLines)
+	}
+	switch o.Format {
+	case "text":
+		return &textScanner{lines: lines{header: o.HeaderLines}}, nil
+	case "csv":
+		return newCSV(o)
+	case "binary":
+		if o.HeaderLines > 0 {
+			return nil, errors.New("scan copy data: header lines in binary format")
+		}
+		if o.Columns < 0 || o.Columns > maxColumns {
+			return nil, fmt.Errorf("scan copy data: %d columns", o.Columns)
+		}
+		return &binaryScanner{columns: o.Columns}, nil
+	}
+	return nil, fmt.Errorf("scan copy data: unknown format %q", o.Format)
 }
