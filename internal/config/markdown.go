@@ -20,7 +20,8 @@ func Markdown() string {
 	return b.String()
 }
 
-// Help returns the table as plain text for the command line.
+// Help returns the table's keys, defaults and bounds as plain text for the
+// command line, a line each.
 func Help() string {
 	var b strings.Builder
 	for _, k := range Keys() {
@@ -31,7 +32,7 @@ func Help() string {
 		if bounds := k.Bounds(); bounds != "" {
 			b.WriteString(" (" + bounds + ")")
 		}
-		b.WriteString("\n      " + k.Doc + "\n")
+		b.WriteByte('\n')
 	}
 	return b.String()
 }

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+)
+
+// commands is the registry of sub-commands: one line each.
+func commands() []kong.Option {
+	return []kong.Option{
+		kong.DynamicCommand("serve", "Run the proxy.", "", &serveCmd{}),
+		kong.DynamicCommand("version", "Print the version.", "", &versionCmd{}),
+	}
+}
+
+// helpTexts gives kong the documentation of each key as ${key_…}, so that flags
+// and docs/configuration.md say the same.
+func helpTexts() kong.Vars {
+	vars := kong.Vars{}
+	for _, k := range config.Keys() {
+		text := k.Doc
+		if k.Default != "" && k.Kind != config.Bool {
+			text += " Default " + k.Default + "."
+		}
+		vars["key_"+strings.ReplaceAll(k.Name, ".", "_")] = text
+	}
+	return vars
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/admin"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy"
+)
+
+// serveCmd runs the proxy until a signal.
+type serveCmd struct {
+	Config      string   `help:"YAML file with settings (or PGBULK_CONFIG)." placeholder:"FILE"`
+	Listen      *string  `help:"${key_listen}" placeholder:"HOST:PORT"`
+	Upstream    *string  `help:"${key_upstream}" placeholder:"HOST:PORT"`
+	ServiceDSN  *string  `name:"service-dsn" help:"${key_service_dsn}" placeholder:"DSN"`
+	Store       *string  `help:"${key_store}" placeholder:"URL"`
+	Engine      *string  `help:"${key_engine}" placeholder:"NAME"`
+	Metrics     *string  `help:"${key_metrics}" placeholder:"HOST:PORT"`
+	AutoInstall *bool    `help:"${key_auto_install}" negatable:""`
+	LogLevel    *string  `help:"${key_log_level}" placeholder:"LEVEL"`
+	Set         []string `help:"Set any key of docs/configuration.md; may be repeated, wins over everything else." placeholder:"KEY=VALUE" sep:"none"`
+}
+
+// Help implements kong.HelpProvider.
+func (serveCmd) Help() string {
+	return "Settings come from defaults, --config, PGBULK_… variables, flags and --set, the later winning.\n" +
+		"SIGTERM and SIGINT drain: no new sessions, running ones may finish within drain_timeout. A second signal stops at once.\n\n" +
+		"Keys for --set and the file:\n\n" + config.Help()
+}
+
+// Run implements the command.
+func (s *serveCmd) Run(a *app) error {
+	cfg, err := config.Load(s.sources(a))
+	if err != nil {
+		return err
+	}
+	log := a.newLogger(cfg.Log)
+	log.Debug("settings other than default", "config", cfg)
+	return a.untilSignal(func(ctx context.Context) error {
+		return runProxy(ctx, cfg, log, func(addr net.Addr) error {
+			_, err := fmt.Fprintf(a.stdout, "ready listen=%s upstream=%s engine=%s\n", addr, cfg.Upstream, cfg.EngineName())
+			return err
+		})
+	})
+}
+
+// sources returns the layers of the configuration; a flag that was not given is
+// not in them.
+func (s *serveCmd) sources(a *app) config.Sources {
+	file := s.Config
+	if file == "" {
+		file = a.getenv(config.EnvPrefix + "CONFIG")
+	}
+	flags := map[string]string{}
+	for key, value := range map[string]*string{
+		"listen": s.Listen, "upstream": s.Upstream, "service_dsn": s.ServiceDSN, "store": s.Store,
+		"engine": s.Engine, "metrics": s.Metrics, "log.level": s.LogLevel,
+	} {
+		if value != nil {
+			flags[key] = *value
+		}
+	}
+	if s.AutoInstall != nil {
+		flags["auto_install"] = strconv.FormatBool(*s.AutoInstall)
+	}
+	return config.Sources{File: file, Environ: a.environ, Flags: flags, Set: s.Set}
+}
+
+// runProxy assembles proxy and metrics server and runs them until ctx is done
+// and the sessions are drained. announce is called once clients are accepted;
+// if it fails, nobody would know, and the proxy stops.
+func runProxy(ctx context.Context, cfg config.Config, log *slog.Logger, announce func(net.Addr) error) (result error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p, err := proxy.New(ctx, cfg, log, registry)
+	if err != nil {
+		return err
+	}
+	defer func() { result = errors.Join(result, p.Close()) }()
+	if cfg.Metrics != "" {
+		server, err := admin.Start(cfg.Metrics, registry, p.Ready, log)
+		if err != nil {
+			return err
+		}
+		log.Info("metrics server listens", "listen", server.Addr().String())
+		// Health and metrics stay there while sessions drain.
+		defer func() { result = errors.Join(result, server.Stop()) }()
+	}
+	err = p.Serve(ctx, func(addr net.Addr) {
+		if err := announce(addr); err != nil {
+			stop(fmt.Errorf("print ready line: %w", err))
+		}
+	})
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
