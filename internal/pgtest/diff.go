@@ -237,7 +237,8 @@ func withoutStartup(lines []string) []string {
 
 func writeGolden(t *testing.T, dir, path, text string) {
 	t.Helper()
-	name := strings.TrimSuffix(filepath.Base(path), ".txt") + ".golden"
+	folder := filepath.Base(filepath.Dir(path))
+	name := folder + "-" + strings.TrimSuffix(filepath.Base(path), ".txt") + ".golden"
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}

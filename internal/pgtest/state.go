@@ -92,7 +92,7 @@ func (s *side) addTable(ctx context.Context, name string) error {
 		return err
 	}
 	return s.check(ctx, fmt.Sprintf(`SELECT "whole row"::text FROM ONLY %s AS "whole row"
-		WHERE (SELECT count(*) FROM ONLY %s) <= %d ORDER BY 1 COLLATE "C"`, name, name, shownRows))
+		WHERE (SELECT count(*) FROM ONLY %s) <= %d ORDER BY "whole row"::text COLLATE "C"`, name, name, shownRows))
 }
 
 // check runs SQL on the server. An error of the SQL is part of the transcript:
