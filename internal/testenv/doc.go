@@ -11,7 +11,7 @@
 // there are any.
 //
 // Tests keep apart by having a database (PG.NewDatabase), roles (PG.NewRole) and
-// a key prefix (S3.Prefix) of their own, so all of them can run in parallel.
+// a key prefix (S3Server.Prefix) of their own, so all of them can run in parallel.
 //
 // PGBULK_TEST_PG_BIN names a directory of PostgreSQL binaries to test with,
 // another version's for example.

@@ -26,7 +26,7 @@ type registry struct {
 	stops  []func(context.Context) error
 
 	pg lazy[*PG]
-	s3 lazy[*S3]
+	s3 lazy[*S3Server]
 }
 
 // current is the registry of the Main that is running. Tests have no other way
