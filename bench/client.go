@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// endpoint is where a client connects: the server, the proxy or PgBouncer.
+type endpoint struct {
+	addr     string
+	user     string
+	database string
+}
+
+// dsn is for pgx. No TLS anywhere: it would cost all ways the same and hide
+// part of the difference.
+func (e endpoint) dsn() string {
+	u := url.URL{Scheme: "postgres", Host: e.addr, User: url.User(e.user), Path: "/" + e.database, RawQuery: "sslmode=disable"}
+	return u.String()
+}
+
+// env is for programs that use libpq: ours, without the PG variables that the
+// user may have set for other purposes.
+func (e endpoint) env(options string) []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PG") {
+			env = append(env, v)
+		}
+	}
+	host, port, err := net.SplitHostPort(e.addr)
+	if err != nil {
+		host, port = e.addr, ""
+	}
+	return append(env, "PGHOST="+host, "PGPORT="+port, "PGUSER="+e.user, "PGDATABASE="+e.database,
+		"PGSSLMODE=disable", "PGGSSENCMODE=disable", "PGOPTIONS="+options, "PGAPPNAME=bench", "PGPASSFILE="+os.DevNull)
+}
+
+// clients runs the programs that come with the server. Debian's wrappers of the
+// same name are avoided: they start a Perl interpreter first.
+type clients struct{ binDir string }
+
+// run starts a program against an endpoint, returns its output and how long it
+// took from start to exit, and kills it when the context ends.
+func (c clients) run(ctx context.Context, ep endpoint, options string, stdin io.Reader, name string, args ...string) (string, time.Duration, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, name), args...)
+	cmd.Env, cmd.Stdin = ep.env(options), stdin
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	dieWithParent(cmd.SysProcAttr)
+	start := time.Now()
+	out, err := cmd.CombinedOutput()
+	took := time.Since(start)
+	if err != nil {
+		return "", 0, fmt.Errorf("run %s: %w\n%s", name, err, strings.TrimSpace(string(out)))
+	}
+	return string(out), took, nil
+}
+
+// psql runs one command, without the user's psqlrc.
+func (c clients) psql(ctx context.Context, ep endpoint, options string, stdin io.Reader, command string) (time.Duration, error) {
+	_, took, err := c.run(ctx, ep, options, stdin, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", command)
+	return took, err
+}
