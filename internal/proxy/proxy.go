@@ -1,4 +1,6 @@
-// Package proxy assembles the proxy from its parts and runs it.
+// Package proxy assembles the proxy from its parts and runs it: the store, the
+// engine, the service connections, the loader, the sweeper and the wire server.
+// It is the only place where they meet.
 package proxy
 
 import (
@@ -7,57 +9,200 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"strconv"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
+	"github.com/pgbulkproxy/pgbulkproxy/wire"
 )
 
 // Proxy is an assembled proxy.
+//
+// Goroutines: the sweeper, started by New and ended by Close; the wire server's,
+// which Serve waits for.
 type Proxy struct {
-	cfg   config.Config
-	ready atomic.Bool
+	cfg     config.Config
+	log     *slog.Logger
+	server  *wire.Server
+	bucket  *store.Bucket // nil when relaying only
+	loader  *bulk.Loader
+	sweeper *bulk.Sweeper
+	dbs     *databases
+	ready   atomic.Bool
+
+	stopSweeper context.CancelFunc
+	sweeping    sync.WaitGroup
 }
 
-// New refuses a wrong configuration with one clear line.
-func New(_ context.Context, cfg config.Config, _ *slog.Logger, _ *prometheus.Registry) (*Proxy, error) {
+// Options are what tests put between the parts.
+type Options struct {
+	// WrapStore goes around the store's client.
+	WrapStore func(store.Full) store.Full
+}
+
+// New refuses a wrong configuration with one clear line, opens the store and
+// starts the sweeper. It does not need the upstream to be up. The caller must
+// call Close.
+func New(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prometheus.Registry) (*Proxy, error) {
+	return NewWith(ctx, cfg, log, reg, Options{})
+}
+
+// NewWith is New with options.
+func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prometheus.Registry, o Options) (*Proxy, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Proxy{cfg: cfg}, nil
+	p := &Proxy{cfg: cfg, log: log}
+	shake, err := handshakeConfig(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.RelayOnly {
+		if err := p.openLoader(ctx, reg, o); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	p.server, err = wire.New(wire.Config{
+		Handshake: shake, StageMinBytes: cfg.Stage.MinBytes, MaxStatement: int(cfg.Statement.MaxBytes),
+		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
+	}, p.loader, log, reg)
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
 }
 
-// Serve accepts until ctx is done. It relays nothing yet.
+// openLoader opens what loads need.
+func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Options) error {
+	storeCfg, prefix, err := store.ParseURL(p.cfg.Store)
+	if err != nil {
+		return err
+	}
+	storeCfg.PartSize, storeCfg.MaxPuts = p.cfg.Stage.PartBytes, p.cfg.StoreLimit.Puts
+	p.bucket, err = store.New(ctx, storeCfg, store.Deps{
+		Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore,
+	})
+	if err != nil {
+		return err
+	}
+	eng, err := engine.ByName(p.cfg.EngineName())
+	if err != nil {
+		return err
+	}
+	p.dbs = newDatabases(p.cfg.ServiceDSN, p.cfg.AutoInstall, p.log)
+	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
+	p.loader = bulk.NewLoader(bulk.Config{
+		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
+		Prefix: joinKey(prefix, p.cfg.Stage.Prefix), URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
+		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: owner(),
+	}, bulk.Deps{
+		Store: p.bucket, URLs: p.bucket, Engine: eng, Databases: p.dbs,
+		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
+		Sweeper: p.sweeper, Log: p.log, Metrics: reg,
+	})
+	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stopSweeper = stop
+	p.sweeping.Add(1)
+	go func() {
+		defer p.sweeping.Done()
+		p.sweeper.Run(sweep)
+	}()
+	return nil
+}
+
+func joinKey(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "/" + b
+}
+
+// owner names this process in the ledger.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "/" + strconv.Itoa(os.Getpid())
+}
+
+// Serve accepts clients until ctx is done, then drains up to drain_timeout. It
+// calls ready once clients are accepted.
 func (p *Proxy) Serve(ctx context.Context, ready func(addr net.Addr)) error {
-	network, address, err := config.Endpoint(p.cfg.Listen, config.ListenPort)
+	ln, err := p.listen()
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
-	l, err := net.Listen(network, address)
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	defer context.AfterFunc(ctx, func() { l.Close() })()
 	p.ready.Store(true)
 	defer p.ready.Store(false)
-	ready(l.Addr())
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accept: %w", err)
-		}
-		if err := c.Close(); err != nil {
-			return fmt.Errorf("close: %w", err)
-		}
+	defer context.AfterFunc(ctx, func() { p.ready.Store(false) })()
+	ready(ln.Addr())
+	if err := p.server.Serve(ctx, ln); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+func (p *Proxy) listen() (net.Listener, error) {
+	network, address, err := config.Endpoint(p.cfg.Listen, config.ListenPort)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if network == "unix" {
+		removeStale(address)
+	}
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return ln, nil
+}
+
+// removeStale removes a socket that nobody listens on.
+func removeStale(path string) {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		_ = c.Close() // in use: Listen will say so
+		return
+	}
+	if info, serr := os.Lstat(path); serr == nil && info.Mode()&os.ModeSocket != 0 {
+		_ = os.Remove(path) // Listen says what is wrong if it stays
 	}
 }
 
-// Ready says whether clients are accepted.
+// Ready says whether new clients are accepted.
 func (p *Proxy) Ready() bool { return p.ready.Load() }
 
-// Close releases what New opened.
-func (p *Proxy) Close() error { return nil }
+// closeTimeout bounds the deletion of files when the proxy ends.
+const closeTimeout = 10 * time.Second
+
+// Close finishes the books of ended loads, deletes their files and releases
+// what New opened. Serve has returned.
+func (p *Proxy) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if p.loader != nil {
+		p.loader.Close()
+	}
+	if p.stopSweeper != nil {
+		p.stopSweeper()
+		p.sweeping.Wait()
+		p.sweeper.Flush(ctx)
+	}
+	if p.dbs != nil {
+		p.dbs.close()
+	}
+	if p.bucket != nil {
+		return p.bucket.Close(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package bulk
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+)
+
+// books writes a load's ledger entries over the service connection, in order,
+// on a goroutine of its own: a slow ledger must not slow the load, and a ledger
+// that is down must not stop it. It also knows which keys the load has written,
+// so that the sweeper can delete them.
+type books struct {
+	ld *Load
+
+	mu     sync.Mutex
+	keys   []string
+	todo   []func(context.Context) error
+	closed bool
+	wake   chan struct{}
+}
+
+// ledgerTimeout bounds one ledger entry.
+const ledgerTimeout = 10 * time.Second
+
+// newBooks starts the goroutine. It ends after close, when all is written;
+// Loader.Close waits for it.
+func newBooks(ld *Load) *books {
+	b := &books{ld: ld, wake: make(chan struct{}, 1)}
+	if ld.db != nil {
+		in := ld.spec.Inspection
+		b.add(func(ctx context.Context) error {
+			return ld.db.Ledger.Begin(ctx, checkpoint.Load{
+				ProcessID: ld.id, Database: in.Database, Role: in.Role, Schema: in.Schema, Table: in.Table,
+				Owner: ld.l.cfg.Owner, Started: ld.spec.Started,
+			})
+		})
+	}
+	ld.l.wg.Add(1)
+	go b.write()
+	return b
+}
+
+func (b *books) add(op func(context.Context) error) {
+	b.mu.Lock()
+	b.todo = append(b.todo, op)
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *books) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wrote notes a key under which an object may exist from now on.
+func (b *books) wrote(key string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.keys = append(b.keys, key)
+}
+
+// frozen notes that a file is durable.
+func (b *books) frozen(f checkpoint.File) {
+	if b.ld.db != nil {
+		b.add(func(ctx context.Context) error { return b.ld.db.Ledger.Freeze(ctx, f) })
+	}
+}
+
+// close notes how the load, or its transaction, ended. Calls after the first
+// do nothing.
+func (b *books) close(err error) {
+	b.mu.Lock()
+	already := b.closed
+	b.mu.Unlock()
+	if already {
+		return
+	}
+	if b.ld.db != nil {
+		o := checkpoint.Outcome{ProcessID: b.ld.id, Status: checkpoint.Completed}
+		if err != nil {
+			o.Status = checkpoint.Failed
+			o.Message = "the client or the server is gone"
+			if e := pgerr.As(err); e != nil {
+				o.Message = e.Error()
+			}
+			if b.ld.isCancelled() {
+				o.Status = checkpoint.Cancelled
+			}
+		}
+		b.add(func(ctx context.Context) error {
+			_, err := b.ld.db.Ledger.Settle(ctx, o)
+			return err
+		})
+	}
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.signal()
+}
+
+// write is the goroutine.
+func (b *books) write() {
+	defer b.ld.l.wg.Done()
+	for range b.wake {
+		for {
+			b.mu.Lock()
+			var op func(context.Context) error
+			if len(b.todo) > 0 {
+				op, b.todo = b.todo[0], b.todo[1:]
+			}
+			over := op == nil && b.closed
+			b.mu.Unlock()
+			if over {
+				b.sweep()
+				return
+			}
+			if op == nil {
+				break
+			}
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ld.ctx), ledgerTimeout)
+			if err := op(ctx); err != nil {
+				b.failed("write ledger", err)
+			}
+			cancel()
+		}
+	}
+}
+
+// failed notes a ledger entry that could not be made.
+func (b *books) failed(what string, err error) {
+	b.ld.l.metrics.ledgerFailed()
+	b.ld.log.Warn(what, "error", err)
+}
+
+// sweep hands the load's files to the sweeper.
+func (b *books) sweep() {
+	b.mu.Lock()
+	keys := b.keys
+	b.mu.Unlock()
+	if len(keys) == 0 || b.ld.l.sweeper == nil {
+		return
+	}
+	var swept func(context.Context) error
+	if db := b.ld.db; db != nil {
+		swept = func(ctx context.Context) error { return db.Ledger.MarkSwept(ctx, b.ld.id) }
+	}
+	b.ld.l.sweeper.Schedule(keys, swept)
+}

@@ -1,0 +1,189 @@
+package bulk
+
+import (
+	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
+)
+
+// binaryHeader is what every binary file of ours starts with: the signature,
+// no flags, no extension ("Binary Format" in PostgreSQL's COPY documentation).
+const binaryHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+// binaryTrailer ends a binary file.
+const binaryTrailer = "\xff\xff"
+
+// firstFile is the size of a load's first file. Each file may be twice as large
+// as the one before, up to the limit.
+const firstFile = 2 << 20
+
+// cutter makes files out of the client's data. It is pure but for the memory
+// that files are kept in. It belongs to the producer.
+type cutter struct {
+	scan   rows.Scanner
+	binary bool
+	mem    *Memory
+	limit  int64
+
+	cur    *file
+	number int
+	at     rows.Position // at the last row boundary
+	cutAt  int64         // the size of cur at the last row boundary
+	// header is the client's binary header.
+	header []byte
+	// raw: where rows end can't be told any more; bytes only.
+	raw bool
+	// done: the data ended by a marker; what follows is ignored.
+	done bool
+}
+
+// take looks at p, appends some of it to the current file, and returns how much
+// of p it took and the file that was cut, if any.
+func (c *cutter) take(p []byte) (n int, cut *file, err error) {
+	if c.cur == nil {
+		c.next()
+	}
+	if c.done {
+		return c.afterEnd(p)
+	}
+	if c.raw {
+		return c.takeRaw(p)
+	}
+	res, err := c.scan.Scan(p)
+	if err != nil {
+		c.raw, c.cur.raw = true, true
+		return c.takeRaw(p)
+	}
+	c.header = append(c.header, p[:res.Skip]...)
+	rest := p[res.Skip:]
+	at := res.Cut - res.Skip
+	if res.Done {
+		return len(p), nil, c.ended(rest, at, res)
+	}
+	if res.Cut == 0 || at < 0 {
+		return len(p), nil, c.cur.held.Append(rest)
+	}
+	if err := c.cur.held.Append(rest[:at]); err != nil {
+		return 0, nil, err
+	}
+	c.at, c.cutAt = res.At, c.cur.held.Size()
+	if c.cutAt >= c.fileLimit() {
+		cut = c.seal()
+		c.next()
+	}
+	return len(p), cut, c.cur.held.Append(rest[at:])
+}
+
+// ended handles a marker that ends the data. What was kept behind the last row
+// belongs to the marker.
+func (c *cutter) ended(rest []byte, at int, res rows.Result) error {
+	c.done = true
+	if at > 0 && res.Cut > 0 {
+		if err := c.cur.held.Append(rest[:at]); err != nil {
+			return err
+		}
+		c.cutAt = c.cur.held.Size()
+		rest = rest[at:]
+	}
+	c.cur.held.Truncate(c.cutAt)
+	c.at = res.At
+	if c.binary && len(rest) > len(binaryTrailer) {
+		_, _, err := c.afterEnd(rest[len(binaryTrailer):])
+		return err
+	}
+	return nil
+}
+
+// afterEnd handles data behind the end marker: text and csv ignore it; binary
+// is refused by the server, which therefore gets to see it.
+func (c *cutter) afterEnd(p []byte) (int, *file, error) {
+	if !c.binary {
+		return len(p), nil, nil
+	}
+	c.done, c.raw, c.cur.raw = false, true, true
+	if err := c.cur.held.Append([]byte(binaryTrailer)); err != nil {
+		return 0, nil, err
+	}
+	return c.takeRaw(p)
+}
+
+func (c *cutter) takeRaw(p []byte) (int, *file, error) {
+	if err := c.cur.held.Append(p); err != nil {
+		return 0, nil, err
+	}
+	if c.cur.held.Size() < c.fileLimit() {
+		return len(p), nil, nil
+	}
+	cut := c.seal()
+	c.next()
+	c.cur.raw = true
+	return len(p), cut, nil
+}
+
+func (c *cutter) fileLimit() int64 {
+	if c.number > 16 {
+		return c.limit
+	}
+	return min(c.limit, firstFile<<(c.number-1))
+}
+
+// next begins a file.
+func (c *cutter) next() {
+	c.number++
+	c.cur = &file{number: c.number, held: newHeld(c.mem, 2), before: c.at, uploaded: make(chan struct{})}
+	c.cutAt = 0
+	if c.binary {
+		// Cannot fail for want of memory worth speaking of; if it does, the
+		// next Append fails too.
+		_ = c.cur.held.Append([]byte(binaryHeader))
+		c.cur.head = len(binaryHeader)
+		c.cutAt = c.cur.held.Size()
+	}
+}
+
+// seal completes the current file at the last row boundary.
+func (c *cutter) seal() *file {
+	f := c.cur
+	c.cur = nil
+	f.rows = c.at.Rows - f.before.Rows
+	if c.binary && !f.raw && f.held.Append([]byte(binaryTrailer)) == nil {
+		f.tail = len(binaryTrailer)
+	}
+	f.binaryHeader = c.header
+	return f
+}
+
+// finish ends the data and returns the last file, or nil if there is none.
+// Where the client did not end it in good order, the rest is for the server to
+// judge.
+func (c *cutter) finish(ok bool) *file {
+	if c.cur == nil {
+		if c.number > 0 && ok {
+			return nil
+		}
+		c.next()
+	}
+	if !ok {
+		c.cur.raw = true
+	}
+	if !c.raw && !c.done && ok {
+		pos, err := c.scan.End()
+		if err != nil {
+			c.cur.raw = true
+		} else {
+			c.at = pos
+		}
+	}
+	if c.cur.held.Size() == int64(c.cur.head) && !c.cur.raw && c.number > 1 {
+		c.drop()
+		return nil
+	}
+	return c.seal()
+}
+
+// drop frees the current file.
+func (c *cutter) drop() {
+	if c.cur != nil {
+		c.cur.held.release()
+		c.cur.held.release()
+		c.cur = nil
+	}
+}

@@ -1,0 +1,113 @@
+package bulk
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// file is one piece of a load, cut at a row boundary. Its bytes have two
+// owners, the upload and the loader; each calls held.release once.
+type file struct {
+	number int
+	held   *held
+	// head and tail are how many bytes at the ends of held are decoration of
+	// the file in the store, and no part of the client's data.
+	head, tail int
+	// binaryHeader is the header that the client sent, for a native COPY.
+	binaryHeader []byte
+	// before is the position in the client's data where this file begins.
+	before rows.Position
+	rows   int64
+	// raw: where its rows end is not known; it can only be put before the
+	// server in a COPY.
+	raw bool
+
+	key     string
+	created time.Time
+	crc     uint32
+	// uploaded is closed when the upload has ended; then upErr says how.
+	uploaded chan struct{}
+	upErr    error
+}
+
+// key returns where a file lies: fixed here, and stored in the ledger.
+func (ld *Load) key(f *file) string {
+	prefix := ""
+	if ld.l.cfg.Prefix != "" {
+		prefix = ld.l.cfg.Prefix + "/"
+	}
+	ext := map[rewrite.Format]string{rewrite.FormatCSV: "csv", rewrite.FormatBinary: "bin"}[ld.spec.Statement.Format]
+	if ext == "" {
+		ext = "txt"
+	}
+	return fmt.Sprintf("%s%s/%s/%05d.%s", prefix, f.created.UTC().Format("2006-01-02"), ld.id, f.number, ext)
+}
+
+// start begins the upload of a file, on a goroutine that closes f.uploaded.
+func (ld *Load) start(f *file) {
+	f.created = time.Now()
+	if f.raw || ld.noUploads.Load() {
+		f.upErr = errNotStaged
+		f.held.release()
+		close(f.uploaded)
+		return
+	}
+	f.key = ld.key(f)
+	ld.books.wrote(f.key)
+	ld.uploads.Add(1)
+	go func() {
+		defer ld.uploads.Done()
+		defer close(f.uploaded)
+		defer f.held.release()
+		f.upErr = ld.put(f)
+	}()
+}
+
+// errNotStaged says that a file is only in memory.
+var errNotStaged = fmt.Errorf("file is not staged")
+
+func (ld *Load) put(f *file) error {
+	if err := ld.upload.Acquire(ld.ctx, 1); err != nil {
+		return fmt.Errorf("wait for upload: %w", err)
+	}
+	defer ld.upload.Release(1)
+	if ld.noUploads.Load() {
+		return errNotStaged
+	}
+	began := time.Now()
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_ = f.held.each(0, f.held.Size(), func(p []byte) error { _, _ = sum.Write(p); return nil }) // a hash does not fail; a spool read error shows in Put
+	f.crc = sum.Sum32()
+	err := ld.l.store.Put(ld.ctx, f.key, f.held)
+	if err != nil {
+		if ld.ctx.Err() == nil {
+			ld.noUploads.Store(true)
+			ld.l.storeBreaker.Failure()
+			ld.log.Warn("stage file, going on natively", "file", f.number, "bytes", f.held.Size(), "error", err)
+		}
+		return fmt.Errorf("stage file %d: %w", f.number, err)
+	}
+	ld.l.storeBreaker.Success()
+	ld.l.metrics.phase(phaseUpload, time.Since(began))
+	ld.l.metrics.bytes(legStore, int(f.held.Size()))
+	ld.books.frozen(checkpoint.File{
+		ProcessID: ld.id, Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key),
+		Records: f.rows, Bytes: f.held.Size(), CRC32C: f.crc, Created: f.created,
+	})
+	return nil
+}
+
+// presign returns the URL by which the server reads a file. It is a secret.
+func (ld *Load) presign(ctx context.Context, f *file) (string, error) {
+	url, err := ld.l.store.PresignGet(ctx, f.key, ld.l.cfg.URLTTL)
+	if err != nil {
+		return "", fmt.Errorf("sign url of file %d: %w", f.number, err)
+	}
+	return url, nil
+}

@@ -1,0 +1,318 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// Load is one load under way. Write and then one of Finish, Abort or Fail are
+// called by one goroutine (the producer); Cancel by any.
+//
+// Goroutines: the loader (run) is the only user of the session; an upload for
+// each file; one for the ledger. All have ended when Finish, Fail or Abort
+// return, except the ledger's, which Loader.Close waits for.
+type Load struct {
+	l    *Loader
+	spec Spec
+	sess Session
+	db   *Database // nil without a ledger
+	id   string
+	log  *slog.Logger
+
+	// ctx ends when the load is aborted: nothing has to be undone then, since
+	// the session ends with it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	cutter  cutter
+	files   chan *file
+	slots   chan struct{} // one for each file that is ahead
+	closed  bool          // files is; the producer's own
+	upload  *semaphore.Weighted
+	uploads sync.WaitGroup
+	books   *books
+
+	// cancelled is closed by Cancel; cause says why.
+	cancelOnce sync.Once
+	cancelled  chan struct{}
+	cause      *pgerr.Error
+	timer      *time.Timer
+	// busy: a statement of the load runs on the server.
+	busy atomic.Bool
+	// noUploads: the store failed, and later files are not staged.
+	noUploads atomic.Bool
+
+	run loadRun // the loader goroutine's own until done is closed
+
+	end  chan Frame // the frame that ends the data
+	done chan struct{}
+	rows int64
+	err  error
+}
+
+// Begin starts a load on the session. When it fails nothing has changed there,
+// and the caller relays the statement natively; an error that is not a
+// *pgerr.Error and not errChanged means that the connection is gone.
+func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make process id: %w", err)
+	}
+	scan, err := rows.New(rows.Options{
+		Format: string(spec.Statement.Format), Quote: spec.Statement.Quote, Escape: spec.Statement.Escape,
+		HeaderLines: spec.Statement.HeaderLines, Columns: len(spec.Inspection.Columns),
+		CSVMarker: spec.Inspection.Version < 180000,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scan rows: %w", err)
+	}
+	if spec.Decision.Method == rewrite.MethodExternal {
+		if err := open(ctx, s, &spec); err != nil {
+			return nil, err
+		}
+	}
+	ld := &Load{
+		l: l, spec: spec, sess: s, id: id.String(),
+		log:       l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
+		files:     make(chan *file, l.cfg.Ahead+1),
+		slots:     make(chan struct{}, l.cfg.Ahead),
+		upload:    l.uploads(),
+		cancelled: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
+	}
+	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
+	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
+	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem, limit: l.cfg.FileBytes}
+	ld.run.begun = !spec.InBlock && spec.Decision.Method == rewrite.MethodExternal
+	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
+		// The service connection was lost just now; the bracket stays.
+		ld.spec.Decision.Method = rewrite.MethodCopy
+	}
+	ld.books = newBooks(ld)
+	ld.watchTimeout()
+	go ld.loop()
+	return ld, nil
+}
+
+// watchTimeout cancels the load when the client's statement_timeout has passed
+// since its statement arrived. Natively the clock runs while data arrives too.
+func (ld *Load) watchTimeout() {
+	limit := ld.spec.Inspection.StatementTimeout
+	if limit <= 0 || ld.spec.Decision.Method != rewrite.MethodExternal {
+		return // a COPY on the session is watched by the server
+	}
+	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() {
+		ld.Cancel(pgerr.New(pgerr.QueryCanceled, "canceling statement due to statement timeout"))
+	})
+}
+
+// Write takes the next piece of the client's data, which it does not keep. It
+// returns the load's error once there is one, possibly before all data came.
+func (ld *Load) Write(p []byte) error {
+	ld.l.metrics.bytes(legClient, len(p))
+	for len(p) > 0 {
+		if err := ld.failure(); err != nil {
+			return err
+		}
+		n, cut, err := ld.cutter.take(p)
+		if err != nil {
+			return ld.spoil(err)
+		}
+		p = p[n:]
+		if cut != nil {
+			if err := ld.hand(cut); err != nil {
+				return err
+			}
+		}
+	}
+	return ld.failure()
+}
+
+// spoil ends the load because its data can't be kept.
+func (ld *Load) spoil(err error) error {
+	code := pgerr.SystemError
+	if errors.Is(err, ErrNoMemory) {
+		code = pgerr.OutOfMemory
+	}
+	return pgerr.New(code, "pgbulkproxy: %s", err)
+}
+
+// failure returns the loader goroutine's error if it has ended.
+func (ld *Load) failure() error {
+	select {
+	case <-ld.done:
+		return ld.err
+	default:
+		return nil
+	}
+}
+
+// hand gives a cut file to the uploader and the loader. It waits while too
+// many files are ahead.
+func (ld *Load) hand(f *file) error {
+	ld.start(f)
+	select {
+	case ld.slots <- struct{}{}:
+	case <-ld.done:
+		f.held.release()
+		return ld.err
+	case <-ld.ctx.Done():
+		f.held.release()
+		return context.Cause(ld.ctx)
+	}
+	ld.files <- f // has room for every slot
+	return nil
+}
+
+// closeFiles tells the loader that no more files come. The producer calls it.
+func (ld *Load) closeFiles() {
+	if !ld.closed {
+		ld.closed = true
+		close(ld.files)
+	}
+}
+
+// Finish ends the data with the client's frame: CopyDone in good order; any
+// other is put before the server, which will refuse it. It returns the number
+// of rows for the command tag, or the error that the client is to get.
+func (ld *Load) Finish(_ context.Context, end Frame) (int64, error) {
+	last := ld.cutter.finish(end.Type == 'c')
+	if last != nil {
+		if err := ld.hand(last); err != nil {
+			return 0, ld.wait(err)
+		}
+	}
+	ld.l.metrics.phase(phaseReceive, time.Since(ld.spec.Started))
+	ld.end <- end
+	err := ld.wait(nil)
+	return ld.rows, err
+}
+
+// Fail ends a load with an error: the one that Write returned, or one of the
+// caller's. It returns the error for the client.
+func (ld *Load) Fail(_ context.Context, err error) error {
+	e := pgerr.As(err)
+	if e == nil {
+		ld.Abort()
+		return err
+	}
+	if ld.failure() == nil {
+		ld.Cancel(e)
+	}
+	return ld.wait(err)
+}
+
+// Abort ends a load whose client or server is gone. The session must be closed
+// after it: it is left as it is.
+func (ld *Load) Abort() {
+	if ld.busy.Load() {
+		ld.sess.Cancel()
+	}
+	ld.cancel(errAborted)
+	_ = ld.wait(nil)
+}
+
+var errAborted = errors.New("load aborted")
+
+// wait waits for the goroutines and returns the load's error, or err if it has
+// none.
+func (ld *Load) wait(err error) error {
+	ld.closeFiles()
+	<-ld.done
+	for f := range ld.files {
+		f.held.release()
+	}
+	ld.cutter.drop()
+	if ld.timer != nil {
+		ld.timer.Stop()
+	}
+	ld.uploads.Wait()
+	ld.cancel(nil)
+	if ld.err != nil {
+		err = ld.err
+	}
+	if err == error(ld.cause) && ld.cause != nil {
+		err = ld.cancelContext()
+	}
+	ld.ended(err)
+	return err
+}
+
+// cancelContext gives an error of ours the CONTEXT that a COPY would give it.
+func (ld *Load) cancelContext() *pgerr.Error {
+	line := strconv.FormatInt(ld.cutter.at.Lines+1, 10)
+	return ld.cause.With('W', "COPY "+ld.spec.Inspection.Table+", line "+line)
+}
+
+// ended does the books of a load that is over.
+func (ld *Load) ended(err error) {
+	result := "ok"
+	e := pgerr.As(err)
+	switch {
+	case e != nil && ld.isCancelled():
+		result = "cancelled"
+	case e != nil:
+		result = "error"
+	case err != nil:
+		result = "aborted"
+	case ld.run.fallback != "":
+		result = "fallback"
+	}
+	name := "plain"
+	if ld.spec.Decision.Method == rewrite.MethodExternal {
+		name = ld.l.engine.Name()
+	}
+	ld.l.metrics.load(name, result, ld.run.fallback)
+	if err == nil {
+		ld.l.metrics.rows(ld.rows)
+	}
+	ld.log.Debug("load ended", "result", result, "rows", ld.rows)
+	if err != nil || !ld.Pending() {
+		ld.books.close(err)
+	}
+}
+
+// Cancel ends the load with the given error, a cancel of the user's or a
+// timeout. It does not wait.
+func (ld *Load) Cancel(cause *pgerr.Error) {
+	ld.cancelOnce.Do(func() {
+		ld.cause = cause
+		close(ld.cancelled)
+	})
+	if ld.busy.Load() {
+		ld.sess.Cancel()
+	}
+}
+
+func (ld *Load) isCancelled() bool {
+	select {
+	case <-ld.cancelled:
+		return true
+	default:
+		return false
+	}
+}
+
+// Pending says that the load succeeded within a transaction that has not ended
+// yet. The caller calls Settle when it has.
+func (ld *Load) Pending() bool {
+	return ld.err == nil && (ld.spec.InBlock || ld.spec.CommitLater)
+}
+
+// CommitLater says that the caller has to commit the load's transaction.
+func (ld *Load) CommitLater() bool { return ld.spec.CommitLater }
+
+// Settle notes that the transaction of a pending load has ended, either way.
+func (ld *Load) Settle() { ld.books.close(nil) }

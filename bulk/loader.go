@@ -1,0 +1,241 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+)
+
+// Config of a Loader. All sizes are bytes.
+type Config struct {
+	// FileBytes is the size at which a file is cut, at the next row boundary.
+	// The first files of a load are smaller, so that loading starts early.
+	// Default 16 MiB.
+	FileBytes int64
+	// Ahead is how many cut files of one load may exist that are not loaded
+	// yet; the client waits when there are more. Default 3.
+	Ahead int
+	// Uploads is how many files of one load are uploaded at once. Default 2.
+	Uploads int
+	// Prefix goes before every key, without slashes at its ends.
+	Prefix string
+	// URLTTL is how long a pre-signed URL is valid. Default 15 minutes.
+	URLTTL time.Duration
+	// Grace is how long files stay after their load has ended. Default 5 minutes.
+	Grace time.Duration
+	// BreakerFailures in a row of the store or of a database's external tables
+	// stop it from being used for BreakerCooldown. Defaults 3 and 30 seconds.
+	BreakerFailures int
+	BreakerCooldown time.Duration
+	// Owner names this proxy in the ledger.
+	Owner string
+}
+
+// WithDefaults returns c with zero values replaced by the defaults.
+func (c Config) WithDefaults() Config {
+	set := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	setTime := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if c.FileBytes == 0 {
+		c.FileBytes = 16 << 20
+	}
+	set(&c.Ahead, 3)
+	set(&c.Uploads, 2)
+	set(&c.BreakerFailures, 3)
+	setTime(&c.URLTTL, 15*time.Minute)
+	setTime(&c.BreakerCooldown, 30*time.Second)
+	return c
+}
+
+// Database is what the proxy knows of one database of its upstream, by its
+// service connection.
+type Database struct {
+	Ledger checkpoint.Ledger
+	// Key is the secret that sealed messages are made with.
+	Key []byte
+}
+
+// Databases looks up the databases in which pgbulkproxy is installed.
+type Databases interface {
+	// Lookup returns the database, or nil and the reason why loads into it do
+	// without external tables and ledger. installed is what the client's
+	// session saw.
+	Lookup(ctx context.Context, name string, installed bool) (*Database, rewrite.Reason)
+}
+
+// Loader starts loads. It is shared by all sessions.
+type Loader struct {
+	cfg     Config
+	store   store.Store
+	urls    urls
+	engine  engine.Engine
+	dbs     Databases
+	mem     *Memory
+	log     *slog.Logger
+	metrics *metrics
+	sweeper *Sweeper
+
+	storeBreaker *Breaker
+	mu           sync.Mutex
+	external     map[string]*Breaker // by database
+	wg           sync.WaitGroup
+}
+
+// urls names objects for people; store.Lister has it.
+type urls interface{ URL(key string) string }
+
+// Deps are what a Loader works with. Metrics may be nil.
+type Deps struct {
+	Store     store.Store
+	URLs      urls
+	Engine    engine.Engine
+	Databases Databases
+	Memory    *Memory
+	Sweeper   *Sweeper
+	Log       *slog.Logger
+	Metrics   prometheus.Registerer
+}
+
+// NewLoader returns a Loader.
+func NewLoader(cfg Config, d Deps) *Loader {
+	cfg = cfg.WithDefaults()
+	return &Loader{
+		cfg: cfg, store: d.Store, urls: d.URLs, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
+		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper,
+		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
+		external:     make(map[string]*Breaker),
+	}
+}
+
+// Close waits for the bookkeeping of loads that have ended.
+func (l *Loader) Close() { l.wg.Wait() }
+
+// ReasonBreaker: the store failed several times in a row, and is left alone.
+const ReasonBreaker rewrite.Reason = "store_breaker"
+
+// ReasonExternalBreaker: loads by external table failed several times in a row
+// in this database, and are left alone.
+const ReasonExternalBreaker rewrite.Reason = "external_breaker"
+
+// Decide classifies a statement for this engine, database and moment.
+func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
+	ec := l.engine.Caps()
+	caps := rewrite.Caps{External: ec.External, Formats: ec.Formats, InstallNeeded: ec.InstallNeeded, InBlock: inBlock}
+	d := rewrite.Classify(stmt, in, caps)
+	if d.Way != rewrite.Stage {
+		return d
+	}
+	if !l.storeBreaker.Allow() {
+		return rewrite.Decision{Way: rewrite.Pass, Reason: ReasonBreaker}
+	}
+	if d.Method != rewrite.MethodExternal {
+		return d
+	}
+	if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone {
+		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: reason}
+	}
+	if !l.breaker(in.Database).Allow() {
+		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: ReasonExternalBreaker}
+	}
+	return d
+}
+
+func (l *Loader) breaker(database string) *Breaker {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.external[database]
+	if b == nil {
+		b = NewBreaker(l.cfg.BreakerFailures, l.cfg.BreakerCooldown)
+		l.external[database] = b
+	}
+	return b
+}
+
+// Spec says what a load is for.
+type Spec struct {
+	Statement  *rewrite.CopyStatement
+	Inspection *rewrite.Inspection
+	// InspectionRow is the row that Inspection was read from.
+	InspectionRow string
+	Decision      rewrite.Decision
+	// Started is when the client's statement arrived; statement_timeout counts
+	// from there.
+	Started time.Time
+	// InBlock: the client is inside a transaction block.
+	InBlock bool
+	// CommitLater: the load's own transaction is committed by the caller, at
+	// the client's Sync.
+	CommitLater bool
+	// Session is the number of the session, for logs.
+	Session uint64
+	// Interrupt is called, from another goroutine, when the load has failed
+	// and the caller should stop waiting for the client's data.
+	Interrupt func(*pgerr.Error)
+}
+
+// errChanged says that the table changed between inspection and lock.
+var errChanged = errors.New("the table changed after it was inspected")
+
+// open brackets the load: it leaves the session inside a transaction block in
+// which the table is locked and the inspection holds. On an error the session
+// is as it was before.
+func open(ctx context.Context, s Session, spec *Spec) error {
+	in := spec.Inspection
+	target := "LOCK TABLE ONLY " + pgident.Qualified(in.Schema, in.Table) + " IN ROW EXCLUSIVE MODE"
+	inspect := spec.Statement.InspectSQL()
+	begin, undo := "BEGIN; "+target+"; "+inspect, "ROLLBACK"
+	if spec.InBlock {
+		begin = "SAVEPOINT pgbulkproxy_open; " + target + "; " + inspect + "; RELEASE SAVEPOINT pgbulkproxy_open"
+		undo = "ROLLBACK TO SAVEPOINT pgbulkproxy_open; RELEASE SAVEPOINT pgbulkproxy_open"
+	}
+	results, err := s.Exec(ctx, begin)
+	if err == nil && !sameInspection(results, spec.InspectionRow) {
+		err = errChanged
+		undo = "ROLLBACK"
+		if spec.InBlock {
+			return err // the savepoint is released; the lock does no harm
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	if pgerr.As(err) == nil && !errors.Is(err, errChanged) {
+		return err // the connection is gone
+	}
+	if _, uerr := s.Exec(ctx, undo); uerr != nil {
+		return fmt.Errorf("undo the load's bracket: %w", uerr)
+	}
+	return err
+}
+
+func sameInspection(results []Result, row string) bool {
+	for _, r := range results {
+		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+			return string(r.Rows[0][0]) == row
+		}
+	}
+	return false
+}
+
+// uploads bounds the uploads of one load.
+func (l *Loader) uploads() *semaphore.Weighted { return semaphore.NewWeighted(int64(l.cfg.Uploads)) }

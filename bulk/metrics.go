@@ -1,0 +1,78 @@
+package bulk
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The legs of pgbulk_bytes_total and the phases of pgbulk_phase_seconds.
+const (
+	legClient = "client" // COPY data from the client
+	legStore  = "store"  // files put into the store
+	legServer = "server" // COPY data to the server
+
+	phaseReceive = "receive"
+	phaseUpload  = "upload"
+	phaseLoad    = "load"
+)
+
+// metrics of the loads. Without a registerer nobody collects them.
+type metrics struct {
+	loads     *prometheus.CounterVec
+	fallbacks *prometheus.CounterVec
+	rowsTotal prometheus.Counter
+	byLeg     map[string]prometheus.Counter
+	phases    map[string]prometheus.Observer
+	ledger    prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	bytes := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pgbulk_bytes_total", Help: "Bytes of loads by leg: client, store, server.",
+	}, []string{"leg"})
+	phases := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "pgbulk_phase_seconds", Help: "Seconds per phase: receive a load's data, upload a file, load a file.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 2, 16),
+	}, []string{"phase"})
+	m := &metrics{
+		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgbulk_loads_total", Help: "Staged loads by engine method and result.",
+		}, []string{"engine", "result"}),
+		fallbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgbulk_fallbacks_total", Help: "Loads that went on natively, by reason: store, engine, count, irregular.",
+		}, []string{"reason"}),
+		rowsTotal: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pgbulk_rows_total", Help: "Rows of staged loads that succeeded.",
+		}),
+		ledger: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pgbulk_ledger_errors_total", Help: "Ledger entries that could not be written.",
+		}),
+		byLeg: map[string]prometheus.Counter{}, phases: map[string]prometheus.Observer{},
+	}
+	for _, leg := range []string{legClient, legStore, legServer} {
+		m.byLeg[leg] = bytes.WithLabelValues(leg)
+	}
+	for _, p := range []string{phaseReceive, phaseUpload, phaseLoad} {
+		m.phases[p] = phases.WithLabelValues(p)
+	}
+	if reg != nil {
+		reg.MustRegister(bytes, phases, m.loads, m.fallbacks, m.rowsTotal, m.ledger)
+	}
+	return m
+}
+
+func (m *metrics) bytes(leg string, n int) { m.byLeg[leg].Add(float64(n)) }
+
+func (m *metrics) phase(phase string, d time.Duration) { m.phases[phase].Observe(d.Seconds()) }
+
+func (m *metrics) rows(n int64) { m.rowsTotal.Add(float64(n)) }
+
+func (m *metrics) ledgerFailed() { m.ledger.Inc() }
+
+func (m *metrics) load(engine, result, fallback string) {
+	m.loads.WithLabelValues(engine, result).Inc()
+	if fallback != "" {
+		m.fallbacks.WithLabelValues(fallback).Inc()
+	}
+}

@@ -1,0 +1,249 @@
+package bulk
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+)
+
+// startCopy starts the native COPY at the given file. From the first file on it
+// is the client's own statement; later, one that means the same without the
+// header lines.
+func (ld *Load) startCopy(number int) error {
+	if !ld.spec.InBlock && !ld.run.begun {
+		if _, err := ld.exec("BEGIN"); err != nil {
+			return err
+		}
+		ld.run.begun = true
+	}
+	sql := ld.spec.Statement.SQL
+	if number > 1 {
+		sql = ld.spec.Statement.Native(ld.spec.Inspection, true)
+	}
+	// busy stays set: a cancel is the server's as long as the COPY lasts.
+	ld.busy.Store(true)
+	c, err := ld.sess.StartCopy(ld.ctx, sql)
+	if err != nil {
+		ld.busy.Store(false)
+		return ld.cancelText(err)
+	}
+	ld.run.copy = c
+	if ld.isCancelled() {
+		ld.sess.Cancel() // it came before busy was set
+	}
+	return nil
+}
+
+// feed sends the client's bytes of one file into the COPY, and waits for its
+// upload, so that memory stays bounded.
+func (ld *Load) feed(f *file) error {
+	began := time.Now()
+	to := f.held.Size() - int64(f.tail)
+	err := f.held.each(int64(f.head), to, ld.run.copy.Write)
+	if err != nil {
+		return ld.cancelText(ld.atLine(err, f))
+	}
+	ld.l.metrics.bytes(legServer, int(to)-f.head)
+	ld.l.metrics.phase(phaseLoad, time.Since(began))
+	ld.run.copied = append(ld.run.copied, f)
+	select {
+	case <-f.uploaded:
+		return nil
+	case <-ld.cancelled:
+		return nil // nextFile ends it
+	case <-ld.ctx.Done():
+		return ld.ctx.Err()
+	}
+}
+
+// endCopy ends the native COPY with the client's frame.
+func (ld *Load) endCopy(end Frame) (int64, error) {
+	n, err := ld.run.copy.End(ld.ctx, end)
+	first := ld.run.firstCopied()
+	ld.run.copy = nil
+	ld.busy.Store(false)
+	if err != nil {
+		if first != nil {
+			err = ld.atLine(err, first)
+		}
+		return 0, ld.cancelText(err)
+	}
+	return n, nil
+}
+
+// firstCopied is the file at which the native COPY began, if any got there.
+func (r *loadRun) firstCopied() *file {
+	if len(r.copied) == 0 {
+		return nil
+	}
+	return r.copied[0]
+}
+
+// cancelText gives the error of a statement that we had cancelled the words of
+// the reason: the server knows of a request, not of a timeout.
+func (ld *Load) cancelText(err error) error {
+	if e := pgerr.As(err); e != nil && e.Code() == pgerr.QueryCanceled && ld.isCancelled() {
+		return e.With('M', ld.cause.Get('M'))
+	}
+	return err
+}
+
+// atLine corrects the line numbers in the CONTEXT of an error that a native
+// COPY gave which began at a later file than the first: natively the COPY would
+// have counted the lines of the files before, too.
+func (ld *Load) atLine(err error, f *file) error {
+	e := pgerr.As(err)
+	if first := ld.run.firstCopied(); first != nil {
+		f = first
+	}
+	if e == nil || f.before.Lines == 0 {
+		return err
+	}
+	where := e.Get('W')
+	fixed := shiftLines(where, ld.spec.Inspection.Table, f.before.Lines)
+	if fixed == where {
+		return err
+	}
+	return e.With('W', fixed)
+}
+
+// shiftLines adds n to the line number of every line of a CONTEXT that reads
+// "COPY table, line N…".
+func shiftLines(where, table string, n int64) string {
+	mark := "COPY " + table + ", line "
+	lines := strings.Split(where, "\n")
+	for i, l := range lines {
+		rest, ok := strings.CutPrefix(l, mark)
+		if !ok {
+			continue
+		}
+		digits := 0
+		for digits < len(rest) && rest[digits] >= '0' && rest[digits] <= '9' {
+			digits++
+		}
+		at, err := strconv.ParseInt(rest[:digits], 10, 64)
+		if err != nil {
+			continue
+		}
+		lines[i] = mark + strconv.FormatInt(at+n, 10) + rest[digits:]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// complete ends the load when all files are in: the COPY, the ledger, the
+// bracket.
+func (ld *Load) complete() (int64, error) {
+	end, err := ld.endFrame()
+	if err != nil {
+		return 0, err
+	}
+	r := &ld.run
+	total := r.rows
+	if r.copy != nil {
+		n, err := ld.endCopy(end)
+		if err != nil {
+			return 0, err
+		}
+		total += n
+		ld.recordImports()
+	}
+	if ld.isCancelled() {
+		return 0, ld.cause
+	}
+	sql := ""
+	if r.savepoint {
+		sql = releaseSavepoint
+		r.savepoint = false
+	}
+	if r.begun && !ld.spec.CommitLater {
+		sql += "COMMIT"
+		r.begun = false
+	}
+	if sql != "" {
+		if _, err := ld.exec(sql); err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
+}
+
+// endFrame returns the frame with which the client ended its data.
+func (ld *Load) endFrame() (Frame, error) {
+	select {
+	case end := <-ld.end:
+		return end, nil
+	default:
+	}
+	if ld.isCancelled() {
+		return Frame{}, ld.copyCancelled()
+	}
+	return Frame{}, errAborted
+}
+
+// recordImports writes the ledger rows of files that went through the COPY,
+// behind a savepoint: a ledger that fails must not take the client's rows with
+// it.
+func (ld *Load) recordImports() {
+	if ld.db == nil {
+		return
+	}
+	var sql strings.Builder
+	for _, f := range ld.run.copied {
+		if f.upErr != nil {
+			continue
+		}
+		one, err := engine.ImportSQL(ld.sealSession(), ld.engineFile(f, ""), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+		if err != nil {
+			ld.books.failed("seal import", err)
+			return
+		}
+		sql.WriteString(one + "; ")
+	}
+	if sql.Len() == 0 {
+		return
+	}
+	if _, err := ld.exec(setSavepoint + sql.String() + strings.TrimSuffix(releaseSavepoint, "; ")); err != nil {
+		ld.books.failed("record import", err)
+		if pgerr.As(err) != nil {
+			_, _ = ld.exec(rollbackSavepoint) // a lost connection shows at the COMMIT
+		}
+	}
+}
+
+// undo leaves the session as a failed statement leaves it, and returns the
+// error for the client: outside a transaction block nothing remains; inside,
+// the block has failed.
+func (ld *Load) undo(err error) error {
+	e := pgerr.As(err)
+	if e == nil {
+		return err
+	}
+	if ld.run.begun {
+		ld.run.begun = false
+		if _, uerr := ld.exec("ROLLBACK"); uerr != nil && pgerr.As(uerr) == nil {
+			return uerr
+		}
+		return e
+	}
+	if ld.spec.InBlock && e == ld.cause {
+		// Nothing has failed on the server yet.
+		if uerr := FailTransaction(ld.ctx, ld.sess); uerr != nil {
+			return uerr
+		}
+	}
+	return e
+}
+
+// FailTransaction makes the session's transaction block fail, for an error that
+// the server does not know of.
+func FailTransaction(ctx context.Context, s Session) error {
+	_, err := s.Exec(ctx, "ROLLBACK TO SAVEPOINT pgbulkproxy_failed")
+	if pgerr.As(err) != nil {
+		return nil
+	}
+	return err
+}

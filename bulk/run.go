@@ -1,0 +1,308 @@
+package bulk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// loadRun is the state of the loader goroutine. It moves one way:
+//
+//	external   files are loaded one by one by the engine's external table
+//	native     from some file on, a COPY on the session takes everything
+//	ended      committed, or rolled back
+//
+// A load by MethodCopy starts in native.
+type loadRun struct {
+	// begun: the session is in a transaction block that the load opened.
+	begun bool
+	// savepoint: the savepoint pgbulkproxy is open; loaded: what lies behind it
+	// is a file that is in, and not one that failed.
+	savepoint, loaded bool
+	// rows that external tables have loaded.
+	rows int64
+	copy Copy
+	// copied are the files that went into copy, for the ledger.
+	copied []*file
+	// reason why an external load went on natively, or "".
+	fallback string
+}
+
+// savepoint names of ours; a client's savepoint of the same name is shadowed
+// until ours is released.
+const (
+	setSavepoint      = "SAVEPOINT pgbulkproxy; "
+	releaseSavepoint  = "RELEASE SAVEPOINT pgbulkproxy; "
+	rollbackSavepoint = "ROLLBACK TO SAVEPOINT pgbulkproxy; RELEASE SAVEPOINT pgbulkproxy"
+)
+
+// loop is the loader goroutine.
+func (ld *Load) loop() {
+	err := ld.loadFiles()
+	if err == nil {
+		ld.rows, err = ld.complete()
+	}
+	if err != nil {
+		ld.err = ld.undo(err)
+	}
+	ld.busy.Store(false)
+	close(ld.done)
+	if e := pgerr.As(ld.err); e != nil && ld.spec.Interrupt != nil {
+		// The producer may be waiting for the client's data.
+		ld.spec.Interrupt(e)
+	}
+}
+
+// loadFiles loads the files as they come, until the data ends.
+func (ld *Load) loadFiles() error {
+	if ld.spec.Decision.Method == rewrite.MethodCopy {
+		if err := ld.startCopy(1); err != nil {
+			return err
+		}
+	}
+	for {
+		f, err := ld.nextFile()
+		if err != nil || f == nil {
+			return err
+		}
+		err = ld.loadFile(f)
+		<-ld.slots
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// nextFile waits for the next file; nil when the data has ended. While nothing
+// runs on the session it sends keep-alives where a timeout would end it.
+func (ld *Load) nextFile() (*file, error) {
+	alive, stop := ld.keepAlive()
+	defer stop()
+	for {
+		select {
+		case f := <-ld.files:
+			return f, nil
+		case <-ld.cancelled:
+			return nil, ld.copyCancelled()
+		case <-ld.ctx.Done():
+			return nil, context.Cause(ld.ctx)
+		case <-alive:
+			if _, err := ld.exec(""); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// copyCancelled returns the error of a cancelled load. A COPY that is under way
+// is ended by the server, whose error has the CONTEXT.
+func (ld *Load) copyCancelled() error {
+	if ld.run.copy == nil {
+		return ld.cause
+	}
+	_, err := ld.endCopy(Frame{Type: 'f', Body: append([]byte(ld.cause.Get('M')), 0)})
+	return err
+}
+
+// keepAlive ticks at a third of the shortest idle timeout of the session, or
+// never: SQLSTATE 25P03 and 57P05 would end it while data still arrives.
+func (ld *Load) keepAlive() (<-chan time.Time, func()) {
+	in := ld.spec.Inspection
+	var shortest time.Duration
+	for _, d := range []time.Duration{in.IdleInTransactionTimeout, in.IdleSessionTimeout} {
+		if d > 0 && (shortest == 0 || d < shortest) {
+			shortest = d
+		}
+	}
+	if shortest == 0 || ld.run.copy != nil {
+		return nil, func() {}
+	}
+	t := time.NewTicker(max(shortest/3, time.Millisecond))
+	return t.C, t.Stop
+}
+
+// loadFile brings one file into the table.
+func (ld *Load) loadFile(f *file) error {
+	defer f.held.release()
+	if ld.run.copy == nil {
+		done, err := ld.tryExternal(f)
+		if done || err != nil {
+			return err
+		}
+		if err := ld.startCopy(f.number); err != nil {
+			return ld.atLine(err, f)
+		}
+		if ld.spec.Statement.Format == rewrite.FormatBinary {
+			if err := ld.run.copy.Write(f.binaryHeader); err != nil {
+				return ld.atLine(err, f)
+			}
+		}
+	} else if f.number == 1 && len(f.binaryHeader) > 0 {
+		if err := ld.run.copy.Write(f.binaryHeader); err != nil {
+			return err
+		}
+	}
+	return ld.feed(f)
+}
+
+// tryExternal loads a file by the engine's external table. It answers false
+// where the file has to go natively; the session is then as before the file.
+func (ld *Load) tryExternal(f *file) (bool, error) {
+	if f.raw {
+		return false, ld.fallBack("irregular")
+	}
+	if err := ld.awaitUpload(f); err != nil {
+		return false, err
+	}
+	if f.upErr != nil {
+		return false, ld.fallBack("store")
+	}
+	began := time.Now()
+	count, err := ld.external(f)
+	switch {
+	case err == nil && count == f.rows:
+		ld.run.loaded = true
+		ld.run.rows += count
+		ld.l.breaker(ld.spec.Inspection.Database).Success()
+		ld.l.metrics.phase(phaseLoad, time.Since(began))
+		return true, nil
+	case ld.isCancelled():
+		return false, ld.cause
+	case err == nil:
+		ld.log.Error("engine read another number of rows than were staged", "file", f.number, "rows", f.rows, "read", count)
+		ld.l.breaker(ld.spec.Inspection.Database).Failure()
+		return false, ld.fallBack("count")
+	}
+	e := pgerr.As(err)
+	if e == nil && !errors.Is(err, errPlan) || errors.Is(err, errBracket) {
+		return false, err
+	}
+	if !isDataError(e) {
+		ld.l.breaker(ld.spec.Inspection.Database).Failure()
+		ld.log.Warn("load by external table, going on natively", "file", f.number, "error", engine.MaskURL(err.Error()))
+	}
+	return false, ld.fallBack("engine")
+}
+
+// isDataError says that the client's data, not the engine, is the likely cause:
+// the native COPY will fail in the same way and say it in its own words.
+func isDataError(e *pgerr.Error) bool {
+	if e == nil {
+		return false
+	}
+	switch e.Class() {
+	case "22", "23", "P0", "40", "42", "25":
+		return true
+	}
+	return false
+}
+
+var (
+	errPlan = errors.New("plan external table")
+	// errBracket: the savepoint itself failed, so that there is nothing to
+	// roll back to without losing the file before.
+	errBracket = errors.New("set savepoint")
+)
+
+// external runs the load of one file and returns the rows that were inserted.
+func (ld *Load) external(f *file) (int64, error) {
+	url, err := ld.presign(ld.ctx, f)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errPlan, err)
+	}
+	in := ld.spec.Inspection
+	plan, err := ld.l.engine.Plan(
+		engine.Target{Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways},
+		ld.spec.Statement, ld.sealSession(), ld.engineFile(f, url), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errPlan, err)
+	}
+	sql, bracket := setSavepoint+plan.SQL(), 1
+	if ld.run.savepoint {
+		sql, bracket = releaseSavepoint+sql, 2
+	}
+	ld.run.savepoint, ld.run.loaded = true, false
+	results, err := ld.exec(sql)
+	if err != nil {
+		if pgerr.As(err) != nil && len(results) < bracket {
+			err = fmt.Errorf("%w: %w", errBracket, err)
+		}
+		return 0, err
+	}
+	for _, r := range results {
+		if n, ok := strings.CutPrefix(r.Tag, "INSERT 0 "); ok {
+			return parseCount(n), ld.sess.Notify(r.Notices)
+		}
+	}
+	return 0, fmt.Errorf("%w: no INSERT was answered", errPlan)
+}
+
+func parseCount(s string) (n int64) {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+func (ld *Load) sealSession() engine.Session {
+	in := ld.spec.Inspection
+	return engine.Session{Database: in.Database, BackendPID: in.BackendPID, Role: in.Role}
+}
+
+func (ld *Load) engineFile(f *file, url string) engine.File {
+	return engine.File{
+		ProcessID: ld.id, Number: f.number, URL: url, First: f.number == 1,
+		Records: f.rows, Bytes: f.held.Size(), CRC32C: f.crc,
+	}
+}
+
+// fallBack undoes the file under way and notes that the rest goes natively.
+func (ld *Load) fallBack(reason string) error {
+	ld.run.fallback = reason
+	if !ld.run.savepoint {
+		return nil
+	}
+	ld.run.savepoint = false
+	if ld.run.loaded {
+		_, err := ld.exec(strings.TrimSuffix(releaseSavepoint, "; "))
+		return err
+	}
+	_, err := ld.exec(rollbackSavepoint)
+	return err
+}
+
+// awaitUpload waits for a file's upload to end, keeping the session alive.
+func (ld *Load) awaitUpload(f *file) error {
+	alive, stop := ld.keepAlive()
+	defer stop()
+	for {
+		select {
+		case <-f.uploaded:
+			return nil
+		case <-ld.cancelled:
+			return ld.cause
+		case <-ld.ctx.Done():
+			return context.Cause(ld.ctx)
+		case <-alive:
+			if _, err := ld.exec(""); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// exec runs SQL of ours; while it runs a cancel reaches the server.
+func (ld *Load) exec(sql string) ([]Result, error) {
+	ld.busy.Store(true)
+	defer ld.busy.Store(false)
+	return ld.sess.Exec(ld.ctx, sql)
+}

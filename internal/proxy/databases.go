@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// Reasons why a database is used without external tables and ledger.
+const (
+	reasonNoService     rewrite.Reason = "no_service_dsn"
+	reasonServiceFailed rewrite.Reason = "service_failed"
+)
+
+const (
+	// lookupTimeout bounds the first connection to a database.
+	lookupTimeout = 5 * time.Second
+	// retryAfter is how long a failed database is not tried again.
+	retryAfter = 30 * time.Second
+	// idleTimeout ends service connections that are not used: they would keep
+	// the database from being dropped.
+	idleTimeout = 5 * time.Second
+	// poolSize bounds the service connections to one database.
+	poolSize = 4
+)
+
+// databases implements bulk.Databases: it opens a service connection to each
+// database that clients load into, when they first do.
+type databases struct {
+	dsn         string
+	autoInstall bool
+	log         *slog.Logger
+
+	mu     sync.Mutex
+	byName map[string]*database
+}
+
+// database is one of them. Its mutex is held while it is looked up, so that
+// many loads at once look it up once.
+type database struct {
+	mu     sync.Mutex
+	pool   *pgxpool.Pool
+	found  *bulk.Database
+	reason rewrite.Reason
+	retry  time.Time
+}
+
+func newDatabases(dsn string, autoInstall bool, log *slog.Logger) *databases {
+	return &databases{dsn: dsn, autoInstall: autoInstall, log: log, byName: make(map[string]*database)}
+}
+
+// Lookup implements bulk.Databases.
+func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*bulk.Database, rewrite.Reason) {
+	if d.dsn == "" {
+		return nil, reasonNoService
+	}
+	d.mu.Lock()
+	db := d.byName[name]
+	if db == nil {
+		db = &database{}
+		d.byName[name] = db
+	}
+	d.mu.Unlock()
+
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if !installed && (!d.autoInstall || time.Now().Before(db.retry)) {
+		return nil, rewrite.ReasonNotInstalled
+	}
+	if db.found != nil && installed {
+		return db.found, rewrite.ReasonNone
+	}
+	if time.Now().Before(db.retry) {
+		return nil, db.reason
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+	defer cancel()
+	if err := d.open(ctx, db, name, installed); err != nil {
+		db.reason, db.retry = reasonServiceFailed, time.Now().Add(retryAfter)
+		d.log.Warn("service connection, loads go without it for now", "database", name, "error", err)
+		return nil, db.reason
+	}
+	if !installed {
+		// This client's session has looked before it was installed.
+		return nil, rewrite.ReasonNotInstalled
+	}
+	return db.found, rewrite.ReasonNone
+}
+
+// open connects to a database, installs where that is wanted, and reads the
+// secret.
+func (d *databases) open(ctx context.Context, db *database, name string, installed bool) error {
+	if db.pool == nil {
+		cfg, err := pgxpool.ParseConfig(d.dsn)
+		if err != nil {
+			return errors.New("service_dsn is not a DSN") // its text may hold a password
+		}
+		cfg.ConnConfig.Database = name
+		for k, v := range checkpoint.RuntimeParams() {
+			cfg.ConnConfig.RuntimeParams[k] = v
+		}
+		cfg.ConnConfig.RuntimeParams["application_name"] = "pgbulkproxy"
+		cfg.MaxConns, cfg.MaxConnIdleTime, cfg.HealthCheckPeriod = poolSize, idleTimeout, idleTimeout/2
+		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+		db.pool, err = pgxpool.NewWithConfig(ctx, cfg)
+		if err != nil {
+			return fmt.Errorf("open pool: %w", err)
+		}
+	}
+	if !installed {
+		if err := Install(ctx, db.pool); err != nil {
+			return err
+		}
+		d.log.Info("installed schema pgbulk", "database", name)
+	}
+	found := &bulk.Database{}
+	if err := db.pool.QueryRow(ctx, engine.SecretSQL).Scan(&found.Key); err != nil {
+		return fmt.Errorf("read the secret: %w", err)
+	}
+	ledger := checkpoint.NewPostgres(db.pool)
+	if err := ledger.Check(ctx); err != nil {
+		return err
+	}
+	found.Ledger = ledger
+	db.found = found
+	return nil
+}
+
+// beginner begins transactions; *pgx.Conn and *pgxpool.Pool do.
+type beginner interface {
+	Begin(ctx context.Context) (pgx.Tx, error)
+}
+
+// Install runs the installation for the role of the connection, in one
+// transaction. It may be run again.
+func Install(ctx context.Context, c beginner) error {
+	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
+		for _, sql := range []string{engine.InstallSQL(""), checkpoint.InstallSQL("")} {
+			if _, err := tx.Conn().PgConn().Exec(ctx, sql).ReadAll(); err != nil {
+				return fmt.Errorf("install: %w", err)
+			}
+		}
+		return nil
+	})
+}
+
+// ledgers returns the ledgers of the databases that are known by now.
+func (d *databases) ledgers() []checkpoint.Ledger {
+	d.mu.Lock()
+	all := make([]*database, 0, len(d.byName))
+	for _, db := range d.byName {
+		all = append(all, db)
+	}
+	d.mu.Unlock()
+	var out []checkpoint.Ledger
+	for _, db := range all {
+		db.mu.Lock()
+		if db.found != nil {
+			out = append(out, db.found.Ledger)
+		}
+		db.mu.Unlock()
+	}
+	return out
+}
+
+func (d *databases) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, db := range d.byName {
+		db.mu.Lock()
+		if db.pool != nil {
+			db.pool.Close()
+		}
+		db.mu.Unlock()
+	}
+}

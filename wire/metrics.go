@@ -1,0 +1,48 @@
+package wire
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// reasonNotYet counts INSERTs, which are relayed so far.
+const reasonNotYet rewrite.Reason = "insert_relayed"
+
+// metrics of the wire layer. The zero registerer gives metrics that nobody
+// collects.
+type metrics struct {
+	statements *prometheus.CounterVec
+	// inserts is resolved once: the relay counts without a lookup.
+	inserts prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
+	m := &metrics{
+		statements: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgbulk_statements_total",
+			Help: "Bulk statements by kind, decision (pass, stream, stage) and reason.",
+		}, []string{"kind", "decision", "reason"}),
+	}
+	m.inserts = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(reasonNotYet))
+	if reg != nil {
+		reg.MustRegister(m.statements, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "pgbulk_sessions",
+			Help: "Client sessions that are connected now.",
+		}, sessions))
+	}
+	return m
+}
+
+// pass counts a statement that is relayed.
+func (m *metrics) pass(kind rewrite.Kind, reason rewrite.Reason) {
+	if kind == rewrite.KindInsert && reason == reasonNotYet {
+		m.inserts.Inc()
+		return
+	}
+	m.count(kind, rewrite.Decision{Way: rewrite.Pass, Reason: reason})
+}
+
+func (m *metrics) count(kind rewrite.Kind, d rewrite.Decision) {
+	m.statements.WithLabelValues(string(kind), string(d.Way), string(d.Reason)).Inc()
+}

@@ -1,0 +1,224 @@
+package wire
+
+// The reply queue knows which replies the server still owes. It is pure: the
+// client pump pushes one entry for each message before it is written to the
+// server, and the server pump pops it when the reply passes by.
+//
+//	entry      pushed for          popped by
+//	query      Query, FunctionCall ReadyForQuery
+//	sync       Sync                ReadyForQuery
+//	parse      Parse               ParseComplete
+//	bind       Bind                BindComplete
+//	describe   Describe            RowDescription or NoData
+//	execute    Execute             CommandComplete, EmptyQueryResponse, PortalSuspended
+//	close      Close               CloseComplete
+//	copyEnd    CopyDone, CopyFail  discarded when it comes to the head
+//
+// After an ErrorResponse to an extended message the server ignores everything
+// up to the next Sync, so the entries up to it are dropped. While the server is
+// in copy-in mode it ignores Sync: those entries are dropped up to the copyEnd.
+//
+// hideReady, hideReplies and hideCopyIn mark what the client must not see of an
+// entry, because the proxy sent it and not the client.
+type entry byte
+
+const (
+	entQuery entry = 1 + iota
+	entSync
+	entParse
+	entBind
+	entDescribe
+	entExecute
+	entClose
+	entCopyEnd
+
+	entKind entry = 0x0f
+	// hideReady: drop the ReadyForQuery (a Sync of ours).
+	hideReady entry = 0x10
+	// hideReplies: drop all replies but ErrorResponse and ReadyForQuery (a
+	// COMMIT of ours in place of the client's Sync).
+	hideReplies entry = 0x20
+	// hideCopyIn: drop the CopyInResponse, which the client was already given.
+	hideCopyIn entry = 0x40
+)
+
+// maxQueue bounds the memory of one session's queue. A client that has more
+// messages unanswered is relayed, and never intercepted again.
+const maxQueue = 4 << 20
+
+// replyQueue is the queue. The zero value is empty.
+type replyQueue struct {
+	ring       []entry
+	head, size int
+	// skipping: the server ignores messages until it sees a Sync.
+	skipping bool
+	// copying: the server is in copy-in mode of the extended protocol, and no
+	// copyEnd was pushed yet: it ignores Sync.
+	copying bool
+	// lost: the queue does not know where it is; it stays so.
+	lost bool
+}
+
+func (q *replyQueue) at(i int) entry { return q.ring[(q.head+i)&(len(q.ring)-1)] }
+
+func (q *replyQueue) first() entry {
+	if q.size == 0 {
+		return 0
+	}
+	return q.ring[q.head]
+}
+
+func (q *replyQueue) pop() {
+	q.head = (q.head + 1) & (len(q.ring) - 1)
+	q.size--
+}
+
+// idle says that the server owes nothing.
+func (q *replyQueue) idle() bool { return q.size == 0 && !q.skipping && !q.copying && !q.lost }
+
+// push notes that a message is about to be written to the server.
+func (q *replyQueue) push(e entry) {
+	if q.lost {
+		return
+	}
+	kind := e & entKind
+	if q.skipping && kind != entSync {
+		return
+	}
+	if q.copying {
+		if kind == entCopyEnd {
+			q.copying = false
+		}
+		return
+	}
+	if kind == entCopyEnd && q.size == 0 {
+		return
+	}
+	q.skipping = q.skipping && kind != entSync
+	if q.size == len(q.ring) && !q.grow() {
+		return
+	}
+	q.ring[(q.head+q.size)&(len(q.ring)-1)] = e
+	q.size++
+}
+
+func (q *replyQueue) grow() bool {
+	if len(q.ring) >= maxQueue {
+		*q = replyQueue{lost: true}
+		return false
+	}
+	bigger := make([]entry, max(16, 2*len(q.ring)))
+	for i := range q.size {
+		bigger[i] = q.at(i)
+	}
+	q.ring, q.head = bigger, 0
+	return true
+}
+
+// reply notes a message of the server, and says whether the client must not
+// see it.
+func (q *replyQueue) reply(typ byte) (hide bool) {
+	if q.lost {
+		return false
+	}
+	switch typ {
+	case 'N', 'A', 'S', 'K', 'D', 'd', 't':
+		return typ == 'N' && q.first()&hideReplies != 0
+	}
+	q.trim()
+	switch typ {
+	case 'Z':
+		return q.ready()
+	case 'E':
+		q.failed()
+		return false
+	case 'G':
+		hide = q.first()&hideCopyIn != 0
+		if q.first()&entKind == entExecute {
+			q.dropSyncs()
+		}
+		return hide
+	}
+	e := q.first()
+	if answers(e&entKind, typ) {
+		q.pop()
+	}
+	return e&hideReplies != 0
+}
+
+// trim drops copyEnd entries at the head: nothing answers them.
+func (q *replyQueue) trim() {
+	for q.size > 0 && q.first()&entKind == entCopyEnd {
+		q.pop()
+	}
+}
+
+// answers says whether a message of the server is the one that ends an entry
+// of the extended protocol.
+func answers(kind entry, typ byte) bool {
+	switch kind {
+	case entParse:
+		return typ == '1'
+	case entBind:
+		return typ == '2'
+	case entClose:
+		return typ == '3'
+	case entDescribe:
+		return typ == 'T' || typ == 'n'
+	case entExecute:
+		return typ == 'C' || typ == 'I' || typ == 's'
+	}
+	return false
+}
+
+// ready handles ReadyForQuery: it answers the query or sync at the head.
+func (q *replyQueue) ready() (hide bool) {
+	e := q.first()
+	if k := e & entKind; k != entQuery && k != entSync {
+		// Not what this queue expects: it must have missed something, and a
+		// wrong guess would be worse than never intercepting again.
+		*q = replyQueue{lost: true}
+		return false
+	}
+	q.pop()
+	q.trim()
+	return e&hideReady != 0
+}
+
+// failed handles ErrorResponse.
+func (q *replyQueue) failed() {
+	k := q.first() & entKind
+	if k == entQuery || k == entSync || q.size == 0 {
+		return
+	}
+	q.copying = false
+	for q.size > 0 && q.first()&entKind != entSync {
+		q.pop()
+	}
+	q.skipping = q.size == 0
+}
+
+// dropSyncs handles a CopyInResponse to the Execute at the head: the server
+// ignores every Sync that it reads before the end of the copy.
+func (q *replyQueue) dropSyncs() {
+	kept := 1
+	for i := 1; i < q.size; i++ {
+		e := q.at(i)
+		if e&entKind == entCopyEnd {
+			for ; i < q.size; i++ {
+				q.set(kept, q.at(i))
+				kept++
+			}
+			q.size = kept
+			return
+		}
+		if e&entKind != entSync {
+			q.set(kept, e)
+			kept++
+		}
+	}
+	q.size = kept
+	q.copying = true
+}
+
+func (q *replyQueue) set(i int, e entry) { q.ring[(q.head+i)&(len(q.ring)-1)] = e }

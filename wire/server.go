@@ -1,0 +1,267 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
+)
+
+// Config of a Server.
+type Config struct {
+	// Handshake says how clients and the upstream are met.
+	Handshake handshake.Config
+	// StageMinBytes is how much COPY data is held before it is staged; a COPY
+	// that ends before runs natively. 0 stages every COPY. Default 1 MiB.
+	StageMinBytes int64
+	// MaxStatement bounds the text of a COPY statement that is looked at, in
+	// bytes; longer ones are relayed. Default 1 MiB.
+	MaxStatement int
+	// MaxSessions bounds client connections; 0 means no bound.
+	MaxSessions int
+	// DrainTimeout is how long sessions may go on after Serve's context ended.
+	DrainTimeout time.Duration
+}
+
+// WithDefaults returns c with zero values replaced. StageMinBytes stays, since
+// 0 has a meaning of its own.
+func (c Config) WithDefaults() Config {
+	if c.MaxStatement == 0 {
+		c.MaxStatement = 1 << 20
+	}
+	return c
+}
+
+// Server accepts clients and runs a session for each.
+//
+// Goroutines: Serve runs one accept loop a listener; each connection has one
+// goroutine for its session's client pump and one for its server pump. Serve
+// returns when all of them have ended.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	shaker  *handshake.Handshaker
+	loader  *bulk.Loader
+	metrics *metrics
+
+	mu       sync.Mutex
+	lastID   uint64
+	sessions map[uint64]*session
+	byKey    map[string]*session
+	waiting  map[net.Conn]struct{} // in their handshake
+	draining bool
+	wg       sync.WaitGroup
+}
+
+// New returns a Server. loader may be nil: then everything is relayed. reg may
+// be nil.
+func New(cfg Config, loader *bulk.Loader, log *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+	shaker, err := handshake.New(cfg.Handshake)
+	if err != nil {
+		return nil, fmt.Errorf("configure connections: %w", err)
+	}
+	srv := &Server{
+		cfg: cfg.WithDefaults(), log: log, shaker: shaker, loader: loader,
+		sessions: make(map[uint64]*session), byKey: make(map[string]*session),
+		waiting: make(map[net.Conn]struct{}),
+	}
+	srv.metrics = newMetrics(reg, srv.count)
+	return srv, nil
+}
+
+func (srv *Server) count() float64 {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return float64(len(srv.sessions))
+}
+
+// Serve accepts from ln until ctx ends, then closes ln and lets the sessions
+// go on for DrainTimeout. It returns nil if all of them ended by themselves.
+func (srv *Server) Serve(ctx context.Context, ln net.Listener) error {
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	accepted := make(chan error, 1)
+	go func() { accepted <- srv.acceptLoop(run, ln) }()
+	var err error
+	select {
+	case err = <-accepted:
+	case <-ctx.Done():
+		_ = ln.Close()
+		<-accepted
+	}
+	srv.drain(stop)
+	return err
+}
+
+func (srv *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
+	for {
+		c, err := ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			// Out of file descriptors, most likely: others may end soon.
+			srv.log.Error("accept", "error", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		srv.wg.Add(1)
+		go func() {
+			defer srv.wg.Done()
+			srv.handle(ctx, c)
+		}()
+	}
+}
+
+// drain ends what is left after DrainTimeout.
+func (srv *Server) drain(stop context.CancelFunc) {
+	srv.mu.Lock()
+	srv.draining = true
+	for c := range srv.waiting {
+		_ = c.Close()
+	}
+	srv.mu.Unlock()
+	done := make(chan struct{})
+	go func() { srv.wg.Wait(); close(done) }()
+	timer := time.NewTimer(srv.cfg.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return
+	case <-timer.C:
+	}
+	srv.mu.Lock()
+	for _, s := range srv.sessions {
+		s.shutdown(pgerr.Fatal(pgerr.AdminShutdown, "terminating connection due to administrator command"))
+	}
+	srv.mu.Unlock()
+	stop()
+	<-done
+}
+
+// shutdown ends a session from outside: the client is told why.
+func (s *session) shutdown(e *pgerr.Error) {
+	s.end(e)
+	_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
+	go func() {
+		_ = s.writeClient(errorFrame(nil, e)) // it may be gone
+		_ = s.server.Close()
+	}()
+}
+
+func (srv *Server) handle(ctx context.Context, c net.Conn) {
+	if !srv.admit(c) {
+		_ = c.Close()
+		return
+	}
+	out, err := srv.shaker.Accept(ctx, c)
+	srv.mu.Lock()
+	delete(srv.waiting, c)
+	srv.mu.Unlock()
+	switch {
+	case err != nil:
+		srv.log.Debug("handshake", "client", c.RemoteAddr().String(), "error", err)
+	case out.Cancel != nil:
+		srv.cancel(ctx, out.Cancel)
+		_ = c.Close()
+	case out.Session != nil:
+		srv.runSession(ctx, out.Session)
+	}
+}
+
+func (srv *Server) admit(c net.Conn) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	if srv.draining {
+		return false
+	}
+	srv.waiting[c] = struct{}{}
+	return true
+}
+
+func (srv *Server) runSession(ctx context.Context, est *handshake.Established) {
+	srv.mu.Lock()
+	srv.lastID++
+	s := newSession(srv, srv.lastID, est)
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	full := srv.cfg.MaxSessions > 0 && len(srv.sessions) >= srv.cfg.MaxSessions
+	if !full {
+		srv.sessions[s.id] = s
+		srv.byKey[cancelKey(est.BackendPID, est.CancelKey)] = s
+	}
+	srv.mu.Unlock()
+	if full {
+		e := pgerr.Fatal(pgerr.TooManyConnections, "too many clients of the proxy already")
+		_ = s.writeClient(errorFrame(nil, e)) // closed next anyway
+		_ = s.server.Close()
+		linger(s.client)
+		return
+	}
+	s.log.Debug("session begins", "database", est.Database)
+	if est.Replication {
+		s.relayReplication()
+	} else {
+		s.run()
+	}
+	srv.mu.Lock()
+	delete(srv.sessions, s.id)
+	if srv.byKey[cancelKey(est.BackendPID, est.CancelKey)] == s {
+		delete(srv.byKey, cancelKey(est.BackendPID, est.CancelKey))
+	}
+	srv.mu.Unlock()
+	s.log.Debug("session ends", "cause", context.Cause(s.ctx))
+}
+
+// relayReplication copies bytes: nothing in a replication session is ours.
+func (s *session) relayReplication() {
+	s.queue = replyQueue{lost: true}
+	s.clientSkip = int(^uint(0) >> 1)
+	s.serverSkip = s.clientSkip
+	s.run()
+}
+
+func cancelKey(pid uint32, key []byte) string { return fmt.Sprintf("%d/%x", pid, key) }
+
+// cancel handles a CancelRequest. A load that runs no statement just now has to
+// be told; everything else is the server's.
+func (srv *Server) cancel(ctx context.Context, req *handshake.CancelRequest) {
+	srv.mu.Lock()
+	s := srv.byKey[cancelKey(req.PID, req.Key)]
+	srv.mu.Unlock()
+	var addr net.Addr
+	if s != nil {
+		addr = s.est.ServerAddr
+		s.mu.Lock()
+		load := s.load
+		s.mu.Unlock()
+		if load != nil {
+			load.Cancel(pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request"))
+			return
+		}
+	}
+	if err := srv.shaker.ForwardCancel(ctx, addr, req.PID, req.Key); err != nil {
+		srv.log.Warn("forward cancel request", "error", err)
+	}
+}
+
+// forwardCancel asks the server to cancel what a session's load runs now. It
+// returns when the server has seen the request.
+func (srv *Server) forwardCancel(ctx context.Context, est *handshake.Established) {
+	err := srv.shaker.ForwardCancel(context.WithoutCancel(ctx), est.ServerAddr, est.BackendPID, est.CancelKey)
+	if err != nil {
+		srv.log.Warn("cancel a load's statement", "error", err)
+	}
+}

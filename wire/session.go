@@ -1,0 +1,199 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
+)
+
+// session is one client connection and its one upstream connection.
+//
+// Goroutines: the client pump (clientLoop, on the goroutine of run) is the only
+// reader of the client and, while no load runs, the only writer to the server;
+// the server pump (serverLoop) is the only reader of the server. A load starts
+// a loader goroutine of its own, which then is the only writer to the server;
+// it ends before the client pump goes on. run waits for all of them.
+type session struct {
+	srv *Server
+	id  uint64
+	log *slog.Logger
+	est *handshake.Established
+
+	// ctx ends with the session; its cause says why.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	client net.Conn
+	cr     *frame.Reader
+	cw     sync.Mutex // one writer to the client at a time
+
+	server net.Conn
+	sr     *frame.Reader
+
+	// The server pump's own.
+	serverSkip int
+	spans      []span
+
+	mu         sync.Mutex // guards what follows
+	queue      replyQueue
+	status     byte // of the last ReadyForQuery
+	statements preparedCopies
+	params     map[string]string // ParameterStatus
+	capture    *capture
+	writing    bool // the server pump is between walking and writing
+	idleWait   chan struct{}
+	load       cancelable // the load under way, if any
+	// interrupted is why that load must end.
+	interrupted *pgerr.Error
+	// extError: an extended message failed, and its Sync is not answered yet.
+	extError bool
+	// unsettled are loads whose transaction has not ended yet.
+	unsettled []*bulk.Load
+
+	// The client pump's own.
+	clientSkip int
+	unsynced   bool // extended messages since the last Sync
+	executed   bool // a Bind or Execute among them
+	commitSync bool // the next Sync has to commit our transaction block
+}
+
+// cancelable is a load that a CancelRequest can end.
+type cancelable interface{ Cancel(cause *pgerr.Error) }
+
+func newSession(srv *Server, id uint64, est *handshake.Established) *session {
+	if est.ParameterStatus == nil {
+		est.ParameterStatus = make(map[string]string)
+	}
+	s := &session{
+		srv: srv, id: id, est: est,
+		log:    srv.log.With("session", id),
+		client: est.Client, cr: frame.NewReader(est.Client, est.ClientBuffered),
+		server: est.Server, sr: frame.NewReader(est.Server, est.ServerBuffered),
+		status: est.TxStatus, params: est.ParameterStatus,
+	}
+	return s
+}
+
+// run relays until one side ends. Both connections are closed when it returns.
+func (s *session) run() {
+	defer s.cancel(nil)
+	serverDone := make(chan struct{})
+	go func() {
+		defer close(serverDone)
+		err := s.serverLoop()
+		s.end(err)
+		// Unblock the client pump, which may be reading the client.
+		_ = s.client.SetReadDeadline(time.Unix(1, 0))
+	}()
+	err := s.clientLoop()
+	if errors.Is(err, io.EOF) && s.ctx.Err() == nil {
+		// The client sends no more, but may still read: the server sees the
+		// same, answers what it has and ends by itself.
+		err = closeWrite(s.server)
+	}
+	if err != nil {
+		s.end(err)
+		// What the server said last (why it ended) may still be under way.
+		_ = s.server.SetReadDeadline(time.Now().Add(lastWords))
+	}
+	<-serverDone
+	s.settle()
+	_ = s.server.Close()
+	linger(s.client)
+}
+
+// lastWords bounds the wait for the server's last message after a failed write.
+const lastWords = 2 * time.Second
+
+// end notes why the session ends; the first reason stays.
+func (s *session) end(err error) {
+	if err == nil {
+		err = io.EOF
+	}
+	s.cancel(err)
+}
+
+// writeClient writes whole frames, or a part of what the server sent, to the
+// client.
+func (s *session) writeClient(p []byte) error {
+	s.cw.Lock()
+	defer s.cw.Unlock()
+	_, err := s.client.Write(p)
+	return err
+}
+
+func (s *session) writeServer(p []byte) error {
+	_, err := s.server.Write(p)
+	return err
+}
+
+// waitIdle waits until the server has answered everything and the answers are
+// written to the client. It returns false where that can't be told.
+func (s *session) waitIdle() (bool, error) {
+	s.mu.Lock()
+	if s.queue.lost {
+		s.mu.Unlock()
+		return false, nil
+	}
+	if s.queue.idle() && !s.writing {
+		s.mu.Unlock()
+		return true, nil
+	}
+	wait := make(chan struct{})
+	s.idleWait = wait
+	s.mu.Unlock()
+	select {
+	case <-wait:
+	case <-s.ctx.Done():
+		return false, context.Cause(s.ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.queue.lost, nil
+}
+
+func (s *session) txStatus() byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// settle tells the loads that are left, at the session's end, to look up
+// whether their transaction committed.
+func (s *session) settle() {
+	s.mu.Lock()
+	left := s.unsettled
+	s.unsettled = nil
+	s.mu.Unlock()
+	for _, l := range left {
+		l.Settle()
+	}
+}
+
+// closeWrite ends the sending side of a connection and keeps the other.
+func closeWrite(c net.Conn) error {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Close()
+}
+
+// linger closes a connection in such a way that what was written last arrives:
+// closing a TCP connection with unread input resets it, and a reset can
+// overtake the last message.
+func linger(c net.Conn) {
+	if closeWrite(c) == nil {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second / 2))
+		_, _ = io.Copy(io.Discard, io.LimitReader(c, 16<<20))
+	}
+	_ = c.Close()
+}

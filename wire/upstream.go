@@ -1,0 +1,265 @@
+package wire
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// maxCaptured bounds one reply to a statement of ours. They are small: tags,
+// one row of an inspection, errors.
+const maxCaptured = 4 << 20
+
+// captured is one frame of the server that answers a statement of ours.
+type captured struct {
+	typ  byte
+	body []byte
+}
+
+// capture is the hand-over of frames from the server pump to whoever runs
+// statements of ours. It exists only while the reply queue is idle.
+type capture struct {
+	frames chan captured
+	// notices says that NoticeResponses go to the client, as in a native COPY.
+	// They must then not wait in frames: whoever runs the COPY may be writing.
+	notices atomic.Bool
+}
+
+// serverLoop is the server pump: it relays what the server sends until the
+// connection ends, and returns why it ended. It is the only reader of the
+// server's connection, so that the server can always write.
+func (s *session) serverLoop() error {
+	for {
+		s.mu.Lock()
+		c := s.capture
+		s.mu.Unlock()
+		var err error
+		if c != nil {
+			err = s.captureFrames(c)
+		} else {
+			err = s.relayFrames()
+		}
+		if err == nil {
+			err = s.sr.Fill()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// relayFrames writes the buffered frames to the client, but for the hidden
+// ones. It leaves a frame whose body it must see and which is not complete.
+func (s *session) relayFrames() error {
+	p := s.sr.Buffered()
+	s.mu.Lock()
+	w := s.walkServer(p)
+	s.writing = true
+	s.mu.Unlock()
+
+	var err error
+	for _, part := range w.show {
+		if err = s.writeClient(p[part.from:part.to]); err != nil {
+			break
+		}
+	}
+	s.sr.Discard(w.seen)
+	s.mu.Lock()
+	s.writing = false
+	s.notifyIdle()
+	var ended []*bulk.Load
+	if len(s.unsettled) > 0 && s.status == 'I' && s.queue.idle() {
+		ended, s.unsettled = s.unsettled, nil
+	}
+	s.mu.Unlock()
+	for _, l := range ended {
+		l.Settle()
+	}
+	return err
+}
+
+type span struct{ from, to int }
+
+// walked is what walkServer found: seen bytes are done with, and the spans of
+// show go to the client.
+type walked struct {
+	seen int
+	show []span
+}
+
+// walkServer follows the frames in p through the reply queue. It holds s.mu.
+func (s *session) walkServer(p []byte) walked {
+	from, i := 0, 0
+	show := s.spans[:0]
+	for i < len(p) {
+		if s.serverSkip > 0 {
+			n := min(s.serverSkip, len(p)-i)
+			s.serverSkip -= n
+			i += n
+			continue
+		}
+		if len(p)-i < frame.HeaderLen {
+			break
+		}
+		typ, n, err := frame.Head(p[i:])
+		if err != nil {
+			// Not a frame: from here on this server is beyond understanding.
+			s.queue = replyQueue{lost: true}
+			s.serverSkip = int(^uint(0) >> 1)
+			continue
+		}
+		end := i + frame.HeaderLen + n
+		if end > len(p) && (n <= maxHidden && s.mustSee(typ)) {
+			break
+		}
+		hide := s.serverFrame(typ, p[i+frame.HeaderLen:min(end, len(p))])
+		if hide && end <= len(p) {
+			if i > from {
+				show = append(show, span{from, i})
+			}
+			from = end
+		}
+		if end > len(p) {
+			s.serverSkip = end - len(p)
+			end = len(p)
+		}
+		i = end
+	}
+	if i > from {
+		show = append(show, span{from, i})
+	}
+	s.spans = show
+	return walked{seen: i, show: show}
+}
+
+// maxHidden bounds the frames that mustSee may hold back until they are whole.
+const maxHidden = 64 << 10
+
+// mustSee says whether a frame has to be complete before it is passed on: its
+// body is needed, or it may have to be hidden.
+func (s *session) mustSee(typ byte) bool {
+	switch typ {
+	case 'D', 'd', 'A':
+		return false
+	}
+	return true
+}
+
+// serverFrame notes one frame of the server. It holds s.mu.
+func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
+	switch typ {
+	case 'Z':
+		if len(body) == 1 {
+			s.status = body[0]
+		}
+		s.statements.confirm()
+		hide := s.queue.reply(typ)
+		s.extError = s.extError && hide
+		return hide
+	case 'E':
+		if k := s.queue.first() & entKind; k != entQuery {
+			s.extError = true
+			s.statements.dropUnconfirmed()
+		}
+	case 'S':
+		s.noteParameter(body)
+	case 'C':
+		if s.statements.count() > 0 {
+			s.statements.completed(body)
+		}
+	case 'W':
+		// CopyBoth: replication or the like; nothing of it is ours.
+		s.queue = replyQueue{lost: true}
+	}
+	return s.queue.reply(typ)
+}
+
+// maxParams bounds how many parameters a server can make us remember.
+const maxParams = 256
+
+// noteParameter notes a ParameterStatus. It holds s.mu.
+func (s *session) noteParameter(body []byte) {
+	name, rest, ok := frame.CString(body)
+	if !ok {
+		return
+	}
+	value, _, ok := frame.CString(rest)
+	if _, known := s.params[string(name)]; ok && (known || len(s.params) < maxParams) {
+		s.params[string(name)] = string(value)
+	}
+}
+
+// notifyIdle wakes whoever waits for the queue to become idle. It holds s.mu.
+func (s *session) notifyIdle() {
+	if s.idleWait != nil && !s.writing && (s.queue.idle() || s.queue.lost) {
+		close(s.idleWait)
+		s.idleWait = nil
+	}
+}
+
+// captureFrames hands the buffered frames to the one who captures. Messages
+// that belong to no statement go to the client as always.
+func (s *session) captureFrames(c *capture) error {
+	for {
+		p := s.sr.Buffered()
+		if len(p) < frame.HeaderLen {
+			return nil
+		}
+		typ, n, err := frame.Head(p)
+		if err != nil {
+			return err
+		}
+		if n > maxCaptured {
+			return errors.New("reply of the server is too long")
+		}
+		if len(p) < frame.HeaderLen+n {
+			return nil
+		}
+		whole := p[:frame.HeaderLen+n]
+		if err := s.captureFrame(c, typ, whole); err != nil {
+			return err
+		}
+		s.sr.Discard(len(whole))
+		s.mu.Lock()
+		again := s.capture == c
+		s.mu.Unlock()
+		if !again {
+			return s.relayFrames()
+		}
+	}
+}
+
+func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
+	body := whole[frame.HeaderLen:]
+	switch typ {
+	case 'S':
+		s.mu.Lock()
+		s.noteParameter(body)
+		s.mu.Unlock()
+		return s.writeClient(whole)
+	case 'A':
+		return s.writeClient(whole)
+	case 'N':
+		if c.notices.Load() {
+			return s.writeClient(whole)
+		}
+	case 'E':
+		if e := pgerr.Parse(body); e.IsFatal() {
+			// The session is over, whatever was being done: the client is told
+			// in the server's own words.
+			s.end(e)
+			_ = s.writeClient(whole) // the client may be gone too
+			return io.EOF
+		}
+	}
+	select {
+	case c.frames <- captured{typ, append([]byte(nil), body...)}:
+		return nil
+	case <-s.ctx.Done():
+		return io.EOF
+	}
+}
