@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// explainCmd says how the proxy would treat one statement. It runs one catalog
+// query and never the statement.
+type explainCmd struct {
+	DSN    string `name:"dsn" help:"Database and role that the client would use." required:"" placeholder:"DSN"`
+	Engine string `help:"The proxy's engine: postgres or plain." default:"postgres"`
+	JSON   bool   `name:"json" help:"Print JSON."`
+	SQL    string `arg:"" name:"sql" help:"The statement."`
+}
+
+// explanation is what explain prints.
+type explanation struct {
+	Decision rewrite.Way    `json:"decision"`
+	Method   rewrite.Method `json:"method,omitempty"`
+	Reason   rewrite.Reason `json:"reason"`
+	Meaning  string         `json:"meaning"`
+	// Detail is the server's or the proxy's own message, where there is one.
+	Detail  string   `json:"detail,omitempty"`
+	Table   string   `json:"table,omitempty"`
+	Columns []string `json:"columns,omitempty"`
+	// Plan is the SQL that the session gets for each file, or once.
+	Plan []string `json:"plan,omitempty"`
+}
+
+// Run implements the command.
+func (c *explainCmd) Run(a *app) error {
+	e, err := engine.ByName(c.Engine)
+	if err != nil {
+		return fmt.Errorf("explain: %w", err)
+	}
+	return a.untilSignal(func(ctx context.Context) error {
+		conn, err := connect(ctx, c.DSN)
+		if err != nil {
+			return fmt.Errorf("explain: %w", err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		x, err := explain(ctx, conn, e, c.SQL)
+		if err != nil {
+			return fmt.Errorf("explain: %w", err)
+		}
+		for _, r := range rewrite.Reasons() {
+			if r.Reason == x.Reason {
+				x.Meaning = r.Meaning
+			}
+		}
+		if c.JSON {
+			return x.writeJSON(a.stdout)
+		}
+		return x.writeText(a.stdout)
+	})
+}
+
+// explain takes the steps that a session takes.
+func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*explanation, error) {
+	maxBytes := config.Default().Statement.MaxBytes
+	stmt, reason, refusal := rewrite.ParseCopy(sql, int(maxBytes))
+	if refusal != nil {
+		return &explanation{Decision: rewrite.Refuse, Reason: reason, Detail: refusal.Error()}, nil
+	}
+	if stmt == nil {
+		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
+	}
+	if reason := stmt.Inspectable(conn.ParameterStatus); reason != rewrite.ReasonNone {
+		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
+	}
+	row, err := queryText(ctx, conn, stmt.InspectSQL())
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return &explanation{Decision: rewrite.Pass, Reason: rewrite.ReasonInspectFailed, Detail: plainError(err).Error()}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in, err := rewrite.ParseInspection(row)
+	if err != nil {
+		return nil, err
+	}
+	caps := e.Caps()
+	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, InstallNeeded: caps.InstallNeeded})
+	x := &explanation{Decision: d.Way, Method: d.Method, Reason: d.Reason}
+	if d.Refusal != nil {
+		x.Detail = d.Refusal.Error()
+	}
+	if in.Found {
+		x.Table, x.Columns = pgident.Qualified(in.Schema, in.Table), in.Columns
+	}
+	return x, x.plan(e, stmt, in)
+}
+
+// plan fills in the SQL of a staged statement.
+func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rewrite.Inspection) error {
+	switch x.Method {
+	case rewrite.MethodCopy:
+		x.Plan = []string{stmt.Native(in, false)}
+	case rewrite.MethodExternal:
+		// The key is made up: explain has no right to the database's own.
+		key := make([]byte, engine.KeySize)
+		if _, err := rand.Read(key); err != nil {
+			return fmt.Errorf("make a key: %w", err)
+		}
+		target := engine.Target{
+			Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways,
+		}
+		session := engine.Session{Database: in.Database, BackendPID: in.BackendPID, Role: in.Role}
+		file := engine.File{
+			ProcessID: "00000000-0000-0000-0000-000000000000", Number: 1,
+			URL: "https://store/bucket/prefix/date/process/file", First: true,
+		}
+		p, err := e.Plan(target, stmt, session, file, key, time.Now().Add(time.Minute))
+		if err != nil {
+			return err
+		}
+		x.Plan = []string{maskSealed(p.Open), maskSealed(p.Insert), maskSealed(p.Close)}
+	}
+	return nil
+}
+
+// maskSealed replaces the encrypted URL and the MAC, which are long hex texts.
+func maskSealed(sql string) string {
+	return regexp.MustCompile(`'[0-9a-f]{32,}'`).ReplaceAllString(sql, "'…'")
+}
+
+func (x *explanation) writeJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(x)
+}
+
+func (x *explanation) writeText(w io.Writer) error {
+	var b strings.Builder
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%-9s %s\n", name+":", value)
+		}
+	}
+	line("decision", string(x.Decision))
+	line("method", string(x.Method))
+	line("reason", fmt.Sprintf("%s (%s)", x.Reason, strings.TrimSuffix(x.Meaning, ".")))
+	line("detail", x.Detail)
+	line("table", x.Table)
+	line("columns", strings.Join(x.Columns, ", "))
+	if len(x.Plan) > 0 {
+		b.WriteString("plan:\n")
+		for _, sql := range x.Plan {
+			b.WriteString("  " + strings.ReplaceAll(sql, "\n", "\n  ") + ";\n")
+		}
+	}
+	if x.Decision == rewrite.Stage {
+		b.WriteString("Data that ends before stage.min_bytes is sent natively.\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

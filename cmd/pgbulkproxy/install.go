@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/install"
+)
+
+// installCmd installs what an engine needs in one database.
+type installCmd struct {
+	DSN         string `name:"dsn" help:"Database to install in, as a superuser (URL or keyword form; PG… variables fill what is missing). Needed unless --print." placeholder:"DSN"`
+	Engine      string `help:"The proxy's engine: postgres or plain." default:"postgres"`
+	ServiceRole string `help:"Role of the proxy's service connection; it must exist. Without it, only superusers can be the service role." placeholder:"ROLE"`
+	Print       bool   `help:"Print the SQL and connect nowhere."`
+	Uninstall   bool   `help:"Remove it all, the ledger's rows too."`
+}
+
+// Help implements kong.HelpProvider.
+func (installCmd) Help() string {
+	return "Creates schema pgbulk (functions, secret, ledger) and the view relyt_sys.relyt_loader_checkpoint, in one transaction, " +
+		"and the extension file_fdw. It is per database. Running it again upgrades in place and keeps the secret and the ledger."
+}
+
+// Run implements the command.
+func (c *installCmd) Run(a *app) error {
+	e, err := engine.ByName(c.Engine)
+	if err != nil {
+		return fmt.Errorf("install: %w", err)
+	}
+	sql, verb := install.SQL(e, c.ServiceRole), "installed"
+	if c.Uninstall {
+		sql, verb = install.UninstallSQL(e), "uninstalled"
+	}
+	if sql == "" {
+		_, err := fmt.Fprintf(a.stdout, "nothing to install for engine %s; its loads have a ledger where engine postgres is installed\n", e.Name())
+		return err
+	}
+	if c.Print {
+		_, err := io.WriteString(a.stdout, sql)
+		return err
+	}
+	if c.DSN == "" {
+		return errors.New("install: --dsn is required unless --print")
+	}
+	return a.untilSignal(func(ctx context.Context) error {
+		conn, err := connect(ctx, c.DSN)
+		if err != nil {
+			return fmt.Errorf("install: %w", err)
+		}
+		// All is committed or rolled back by then.
+		defer conn.Close(context.WithoutCancel(ctx))
+		if err := install.Run(ctx, conn, sql); err != nil {
+			return fmt.Errorf("install: %w", plainError(err))
+		}
+		database, err := currentDatabase(ctx, conn)
+		if err != nil {
+			return fmt.Errorf("install: %w", err)
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s: engine %s, version %d, in database %s\n", verb, e.Name(), engine.InstallVersion, database)
+		return err
+	})
+}
+
+func currentDatabase(ctx context.Context, conn *pgconn.PgConn) (string, error) {
+	return queryText(ctx, conn, "SELECT pg_catalog.current_database()")
+}
