@@ -3,7 +3,6 @@ package rows
 import (
 	"bytes"
 	"errors"
-	"math/bits"
 )
 
 // csvScanner scans csv format: line ends inside quotes are data; the escape,
@@ -18,7 +17,7 @@ type csvScanner struct {
 	esc           bool // inside quotes, the last byte was an escape
 }
 
-func newCSV(o Options) (*csvScanner, error) {
+func newCSV(o Options) (Scanner, error) {
 	c := &csvScanner{lines: lines{header: o.HeaderLines}, quote: o.Quote, escape: o.Escape, marker: o.CSVMarker}
 	if c.quote == 0 {
 		c.quote = '"'
@@ -152,39 +151,36 @@ func (c *csvScanner) lineChar() byte {
 // piece takes a piece of a chunk in the steady state and returns how many bytes
 // it took: fewer where the state is steady no more.
 func (c *csvScanner) piece(p []byte, at int64) (int, bool) {
+	slash := c.marker && bytes.IndexByte(p, '\\') >= 0
+	if !slash && !c.inQuote && bytes.IndexByte(p, c.quote) < 0 && c.count(p, at) {
+		return len(p), true
+	}
 	need := needs{
 		cr:     c.eol != eolLF || bytes.IndexByte(p, '\r') >= 0,
 		escape: c.esc || c.escape != 0 && bytes.IndexByte(p, c.escape) >= 0,
-		slash:  c.marker && bytes.IndexByte(p, '\\') >= 0,
-	}
-	if !need.cr && !need.slash && !c.inQuote && bytes.IndexByte(p, c.quote) < 0 {
-		c.count(p, at)
-		return len(p), true
+		slash:  slash,
 	}
 	for i := 0; i < len(p); {
 		n := min(len(p)-i, blockSize)
-		if !c.block(p[i:i+n], at+int64(i), need) {
-			for _, b := range p[i : i+n] {
-				if !c.step(b, at+int64(i)) {
-					return 0, false
-				}
-				i++
-				if c.done {
-					return i, true
-				}
-			}
-			if !c.steady() {
-				return i, true
-			}
+		if c.block(p[i:i+n], at+int64(i), need) {
+			i += n
 			continue
 		}
-		i += n
+		for _, b := range p[i : i+n] {
+			if !c.step(b, at+int64(i)) {
+				return 0, false
+			}
+			i++
+			if c.done {
+				return i, true
+			}
+		}
+		if !c.steady() {
+			return i, true
+		}
 	}
 	return len(p), true
 }
-
-// needs says which bytes a piece holds that blocks must look for.
-type needs struct{ cr, escape, slash bool }
 
 // block takes up to 64 bytes by masks; false, and nothing is changed, if they
 // hold anything but data and line ends of the right kind.
@@ -197,7 +193,7 @@ func (c *csvScanner) block(p []byte, at int64, need needs) bool {
 	} else {
 		copy(pad[:], p)
 	}
-	lf, quotes := b.mask2(patLF, c.patQuote)
+	lf, quotes := b.mask(patLF), b.mask(c.patQuote)
 	var cr uint64
 	if need.cr {
 		cr = b.mask(patCR)
@@ -230,21 +226,6 @@ func (c *csvScanner) block(p []byte, at int64, need needs) bool {
 	}
 	c.addRows(ends, quoted, at)
 	return true
-}
-
-// addRows counts the line ends and the quoted line ends of a block at offset at.
-func (c *csvScanner) addRows(ends, quoted uint64, at int64) {
-	if ends != 0 {
-		k := int64(bits.OnesCount64(ends))
-		top := bits.Len64(ends)
-		before := quoted & (^uint64(0) >> uint(blockSize-top))
-		c.pos.Rows += k
-		c.pos.Lines += k + c.quoted + int64(bits.OnesCount64(before))
-		c.quoted = 0
-		quoted ^= before
-		c.start = at + int64(top)
-	}
-	c.quoted += int64(bits.OnesCount64(quoted))
 }
 
 // unescaped drops the quotes that an escape takes with it, and says whether the

@@ -1,5 +1,10 @@
 package rows
 
+import (
+	"bytes"
+	"math/bits"
+)
+
 // eolKind is the line end of the data; the first one fixes it.
 type eolKind uint8
 
@@ -27,6 +32,9 @@ const blockSize = 64
 // that the searches run at their full speed, small enough that one special
 // byte takes the fast way from few others.
 const pieceSize = 4096
+
+// needs says which bytes a piece holds that its blocks must look for.
+type needs struct{ cr, escape, slash bool }
 
 // lines is what text and csv share: line ends, marker, positions.
 //
@@ -139,6 +147,55 @@ func (l *lines) ends(lf, cr uint64, n int) (ends uint64, pending, ok bool) {
 	}
 	want &= ^uint64(0) >> (blockSize - uint(n))
 	return lf, cr>>(uint(n)-1)&1 != 0, lf == want
+}
+
+// count takes bytes of which only line ends are special; false, and nothing is
+// changed, if they are not all of the right kind or one is cut.
+func (l *lines) count(p []byte, at int64) bool {
+	var n int
+	last := byte('\n')
+	switch {
+	case l.cr:
+		return false
+	case l.eol == eolLF:
+		if bytes.IndexByte(p, '\r') >= 0 {
+			return false
+		}
+		n = bytes.Count(p, []byte{'\n'})
+	case l.eol == eolCR:
+		if bytes.IndexByte(p, '\n') >= 0 {
+			return false
+		}
+		last = '\r'
+		n = bytes.Count(p, []byte{'\r'})
+	default:
+		n = bytes.Count(p, []byte{'\n'})
+		if bytes.Count(p, []byte{'\r'}) != n || bytes.Count(p, []byte{'\r', '\n'}) != n {
+			return false
+		}
+	}
+	if n > 0 {
+		l.pos.Rows += int64(n)
+		l.pos.Lines += int64(n) + l.quoted
+		l.quoted = 0
+		l.start = at + int64(bytes.LastIndexByte(p, last)) + 1
+	}
+	return true
+}
+
+// addRows counts the line ends and the quoted line ends of a block at offset at.
+func (l *lines) addRows(ends, quoted uint64, at int64) {
+	if ends != 0 {
+		k := int64(bits.OnesCount64(ends))
+		top := bits.Len64(ends)
+		before := quoted & (^uint64(0) >> uint(blockSize-top))
+		l.pos.Rows += k
+		l.pos.Lines += k + l.quoted + int64(bits.OnesCount64(before))
+		l.quoted = 0
+		quoted ^= before
+		l.start = at + int64(top)
+	}
+	l.quoted += int64(bits.OnesCount64(quoted))
 }
 
 // irregular makes this and all later calls return ErrIrregular.

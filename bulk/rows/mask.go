@@ -20,32 +20,26 @@ type pattern uint64
 
 func patternOf(c byte) pattern { return pattern(uint64(c) * every1) }
 
-// match returns eight bits that say which bytes of w are the pattern's.
-func (p pattern) match(w uint64) uint64 {
+// miss returns eight bits that say which bytes of w are not the pattern's.
+func (p pattern) miss(w uint64) uint64 {
 	x := w ^ uint64(p)
 	// The top bit of a byte of the sum is set where any low bit of x is: no
 	// carry leaves a byte, so unlike with (x-1)&^x every bit is exact.
-	zero := ^(x&low7 + low7 | x) & high1
-	return zero * gather >> 56
+	return ((x&low7 + low7 | x) & high1) * gather >> 56
 }
 
-// mask returns a bit for each byte of b that is a.
+// mask returns a bit for each byte of b that is a. Written out, for a loop takes
+// half as long again.
 func (b *block) mask(a pattern) uint64 {
-	var m uint64
-	for i := 0; i < blockSize; i += 8 {
-		m |= a.match(binary.LittleEndian.Uint64(b[i:i+8])) << uint(i&63)
-	}
-	return m
-}
-
-// mask2 is mask for two bytes at once.
-func (b *block) mask2(a, c pattern) (ma, mc uint64) {
-	for i := 0; i < blockSize; i += 8 {
-		w := binary.LittleEndian.Uint64(b[i : i+8])
-		ma |= a.match(w) << uint(i&63)
-		mc |= c.match(w) << uint(i&63)
-	}
-	return ma, mc
+	le := binary.LittleEndian
+	return ^(a.miss(le.Uint64(b[0:])) |
+		a.miss(le.Uint64(b[8:]))<<8 |
+		a.miss(le.Uint64(b[16:]))<<16 |
+		a.miss(le.Uint64(b[24:]))<<24 |
+		a.miss(le.Uint64(b[32:]))<<32 |
+		a.miss(le.Uint64(b[40:]))<<40 |
+		a.miss(le.Uint64(b[48:]))<<48 |
+		a.miss(le.Uint64(b[56:]))<<56)
 }
 
 // prefixXor sets each bit to the parity of the bits up to and including it.

@@ -86,49 +86,36 @@ func (t *textScanner) step(c byte, at int64) bool {
 // piece takes a piece of a chunk in the steady state and returns how many bytes
 // it took: fewer where the state is steady no more.
 func (t *textScanner) piece(p []byte, at int64) (int, bool) {
-	hasCR := t.cr || bytes.IndexByte(p, '\r') >= 0
-	if !hasCR && !t.esc && t.eol == eolLF && bytes.IndexByte(p, '\\') < 0 {
-		t.count(p, at)
+	slash := t.esc || bytes.IndexByte(p, '\\') >= 0
+	if !slash && t.count(p, at) {
 		return len(p), true
 	}
-	needCR := hasCR || t.eol != eolLF
+	need := needs{cr: t.eol != eolLF || bytes.IndexByte(p, '\r') >= 0, slash: slash}
 	for i := 0; i < len(p); {
 		n := min(len(p)-i, blockSize)
-		if !t.block(p[i:i+n], at+int64(i), needCR) {
-			for _, c := range p[i : i+n] {
-				if !t.step(c, at+int64(i)) {
-					return 0, false
-				}
-				i++
-				if t.done {
-					return i, true
-				}
-			}
-			if !t.steady() {
-				return i, true
-			}
+		if t.block(p[i:i+n], at+int64(i), need) {
+			i += n
 			continue
 		}
-		i += n
+		for _, c := range p[i : i+n] {
+			if !t.step(c, at+int64(i)) {
+				return 0, false
+			}
+			i++
+			if t.done {
+				return i, true
+			}
+		}
+		if !t.steady() {
+			return i, true
+		}
 	}
 	return len(p), true
 }
 
-// count takes bytes of which only \n is special.
-func (l *lines) count(p []byte, at int64) {
-	n := int64(bytes.Count(p, []byte{'\n'}))
-	if n == 0 {
-		return
-	}
-	l.pos.Rows += n
-	l.pos.Lines += n + l.quoted
-	l.quoted = 0
-	l.start = at + int64(bytes.LastIndexByte(p, '\n')) + 1
-}
-
 // block takes up to 64 bytes by masks; false, and nothing is changed, if they
 // hold anything but data, escapes and line ends of the right kind.
-func (t *textScanner) block(p []byte, at int64, needCR bool) bool {
+func (t *textScanner) block(p []byte, at int64, need needs) bool {
 	n := len(p)
 	var pad block
 	b := &pad
@@ -137,21 +124,15 @@ func (t *textScanner) block(p []byte, at int64, needCR bool) bool {
 	} else {
 		copy(pad[:], p)
 	}
-	lf, slash := b.mask2(patLF, patSlash)
-	var cr, escaped, last uint64
-	if needCR {
+	lf, cr := b.mask(patLF), uint64(0)
+	if need.cr {
 		cr = b.mask(patCR)
 	}
-	if t.esc {
-		escaped = 1
-	}
-	for active := slash &^ escaped; active != 0; active &= active - 1 {
-		last = active & -active
-		escaped |= last << 1
-		active &^= last << 1
-	}
-	if escaped != 0 {
-		if escaped&b.mask(patDot) != 0 {
+	esc := false
+	if need.slash {
+		var escaped uint64
+		escaped, esc = escapes(b.mask(patSlash), t.esc, n)
+		if escaped != 0 && escaped&b.mask(patDot) != 0 {
 			return false
 		}
 		lf &^= escaped
@@ -161,13 +142,33 @@ func (t *textScanner) block(p []byte, at int64, needCR bool) bool {
 	if !ok {
 		return false
 	}
-	t.cr = pending
-	t.esc = last>>(uint(n)-1)&1 != 0
-	if ends != 0 {
-		k := int64(bits.OnesCount64(ends))
-		t.pos.Rows += k
-		t.pos.Lines += k
-		t.start = at + int64(bits.Len64(ends))
-	}
+	t.cr, t.esc = pending, esc
+	t.addRows(ends, 0, at)
 	return true
+}
+
+// escapes returns the bytes other than backslashes that a backslash escapes,
+// and whether the last of n bytes escapes the one behind it. In a run of
+// backslashes each even one escapes the next, so what follows the run is
+// escaped where the run's length is odd: adding a run's first bit to the run
+// carries into the bit behind it, and parities of first and end are compared.
+func escapes(slash uint64, carry bool, n int) (escaped uint64, last bool) {
+	const even = 0x5555555555555555
+	if carry {
+		escaped = 1
+		slash &^= 1
+	}
+	if slash == 0 {
+		return escaped, false
+	}
+	first := slash &^ (slash << 1)
+	evenEnds, _ := bits.Add64(slash, first&even, 0)
+	oddEnds, over := bits.Add64(slash, first&^even, 0)
+	ends := (evenEnds&^even | oddEnds&even) &^ slash
+	if n < blockSize {
+		last = ends>>uint(n)&1 != 0
+	} else {
+		last = over != 0
+	}
+	return escaped | ends, last
 }
