@@ -42,7 +42,7 @@ func (e endpoint) env(options string) []string {
 		host, port = e.addr, ""
 	}
 	return append(env, "PGHOST="+host, "PGPORT="+port, "PGUSER="+e.user, "PGDATABASE="+e.database,
-		"PGSSLMODE=disable", "PGGSSENCMODE=disable", "PGOPTIONS="+options, "PGAPPNAME=bench", "PGPASSFILE="+os.DevNull)
+		"PGSSLMODE=disable", "PGGSSENCMODE=disable", "PGOPTIONS="+options, "PGAPPNAME=bench")
 }
 
 // clients runs the programs that come with the server. Debian's wrappers of the
