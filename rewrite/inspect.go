@@ -73,55 +73,39 @@ type Session struct {
 
 // inspectionRow is the JSON that InspectSQL builds.
 type inspectionRow struct {
-	Version                  int     `json:"version"`
-	ReadOnly                 string  `json:"read_only"`
-	Isolation                string  `json:"isolation"`
-	ClientEncoding           string  `json:"client_encoding"`
-	ServerEncoding           string  `json:"server_encoding"`
-	CopyEncoding             *string `json:"copy_encoding"`
-	Strings                  string  `json:"strings"`
-	StatementTimeout         string  `json:"statement_timeout"`
-	IdleInTransactionTimeout *string `json:"idle_in_transaction_session_timeout"`
-	IdleSessionTimeout       *string `json:"idle_session_timeout"`
-	TransactionTimeout       *string `json:"transaction_timeout"`
-	Role                     string  `json:"role"`
-	SessionUser              string  `json:"session_user"`
-	Database                 string  `json:"database"`
-	PID                      uint32  `json:"pid"`
-	Mode                     *string `json:"mode"`
-	Ack                      *string `json:"ack"`
-	OnConflict               *string `json:"on_conflict"`
-	MaxErrorRecords          *string `json:"max_error_records"`
-	Label                    *string `json:"label"`
-	Coalesce                 *string `json:"coalesce"`
-	Installed                bool    `json:"installed"`
-	EventTriggers            bool    `json:"event_triggers"`
+	// Settings are the values of inspectSettings, null where unknown.
+	Settings       []*string `json:"settings"`
+	ClientEncoding string    `json:"client_encoding"`
+	ServerEncoding string    `json:"server_encoding"`
+	CopyEncoding   string    `json:"copy_encoding"`
+	Role           string    `json:"role"`
+	SessionUser    string    `json:"session_user"`
+	Database       string    `json:"database"`
+	PID            uint32    `json:"pid"`
+	Installed      bool      `json:"installed"`
+	EventTriggers  bool      `json:"event_triggers"`
 
 	Wanted []string  `json:"wanted"`
 	Found  *tableRow `json:"found"`
 }
 
 type tableRow struct {
-	OID           uint32      `json:"oid"`
-	Kind          string      `json:"kind"`
-	Schema        string      `json:"schema"`
-	Table         string      `json:"table"`
-	Persistence   string      `json:"persistence"`
-	Columns       [][3]string `json:"columns"`
-	Insert        bool        `json:"insert"`
-	InsertColumns bool        `json:"insert_columns"`
-	RowSecurity   bool        `json:"row_security"`
-	Rules         bool        `json:"rules"`
-	Tree          struct {
-		Triggers *struct {
-			User       bool `json:"user"`
-			ForeignKey bool `json:"foreign_key"`
-			Deferrable bool `json:"deferrable"`
-		} `json:"triggers"`
-		Exclusion        bool `json:"exclusion"`
-		Deferrable       bool `json:"deferrable"`
-		ForeignPartition bool `json:"foreign_partition"`
-	} `json:"tree"`
+	OID         uint32 `json:"oid"`
+	Kind        string `json:"kind"`
+	Schema      string `json:"schema"`
+	Table       string `json:"table"`
+	Persistence string `json:"persistence"`
+	// Columns are attgenerated, attidentity and attname, with a space between.
+	Columns       []string `json:"columns"`
+	Insert        bool     `json:"insert"`
+	InsertColumns bool     `json:"insert_columns"`
+	RowSecurity   bool     `json:"row_security"`
+	Rules         bool     `json:"rules"`
+	// Triggers are three letters each, t or f: internal, of a foreign key,
+	// deferrable. Indexes are two: of an exclusion constraint, deferrable.
+	Triggers         []string `json:"triggers"`
+	Indexes          []string `json:"indexes"`
+	ForeignPartition bool     `json:"foreign_partition"`
 }
 
 // ParseInspection reads the one column of InspectSQL's one row.
@@ -139,34 +123,80 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 		return nil, fmt.Errorf("decode inspection: %w", err)
 	}
 	in := &Inspection{Session: Session{
-		Version: r.Version, ReadOnly: r.ReadOnly != "off", Isolation: r.Isolation,
-		ClientEncoding: r.ClientEncoding, ServerEncoding: r.ServerEncoding, CopyEncoding: deref(r.CopyEncoding),
-		StandardStrings: r.Strings == "on",
-		Role:            r.Role, SessionUser: r.SessionUser, Database: r.Database, BackendPID: r.PID,
+		ClientEncoding: r.ClientEncoding, ServerEncoding: r.ServerEncoding, CopyEncoding: r.CopyEncoding,
+		Role: r.Role, SessionUser: r.SessionUser, Database: r.Database, BackendPID: r.PID,
 		Installed: r.Installed, EventTriggers: r.EventTriggers,
-		Mode: deref(r.Mode), Ack: deref(r.Ack), OnConflict: deref(r.OnConflict),
-		MaxErrorRecords: deref(r.MaxErrorRecords), Label: deref(r.Label), Coalesce: deref(r.Coalesce),
 	}}
-	for _, t := range []struct {
-		to   *time.Duration
-		text string
-	}{
-		{&in.StatementTimeout, r.StatementTimeout},
-		{&in.IdleInTransactionTimeout, deref(r.IdleInTransactionTimeout)},
-		{&in.IdleSessionTimeout, deref(r.IdleSessionTimeout)},
-		{&in.TransactionTimeout, deref(r.TransactionTimeout)},
-	} {
-		d, err := parseTimeout(t.text)
-		if err != nil {
-			return nil, err
-		}
-		*t.to = d
+	if err := in.settings(r.Settings); err != nil {
+		return nil, fmt.Errorf("decode inspection: %w", err)
 	}
-	if r.Found != nil {
-		in.table(r.Found)
-		in.columns(r.Found.Columns, r.Wanted)
+	if r.Found == nil {
+		return in, nil
+	}
+	in.table(r.Found)
+	if err := in.columns(r.Found.Columns, r.Wanted); err != nil {
+		return nil, fmt.Errorf("decode inspection: %w", err)
 	}
 	return in, nil
+}
+
+// settings reads the values of inspectSettings.
+func (s *Session) settings(values []*string) error {
+	names := strings.Split(inspectSettings, ",")
+	if len(values) != len(names) {
+		return fmt.Errorf("%d settings for %d names", len(values), len(names))
+	}
+	var readOnly, strs string
+	var err error
+	for i, name := range names {
+		if values[i] == nil {
+			continue
+		}
+		v := *values[i]
+		switch name {
+		case "server_version_num":
+			s.Version, err = strconv.Atoi(v)
+		case "transaction_read_only":
+			readOnly = v
+		case "transaction_isolation":
+			s.Isolation = v
+		case "standard_conforming_strings":
+			strs = v
+		case "statement_timeout":
+			s.StatementTimeout, err = parseTimeout(v)
+		case "idle_in_transaction_session_timeout":
+			s.IdleInTransactionTimeout, err = parseTimeout(v)
+		case "idle_session_timeout":
+			s.IdleSessionTimeout, err = parseTimeout(v)
+		case "transaction_timeout":
+			s.TransactionTimeout, err = parseTimeout(v)
+		default:
+			s.own(name, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	s.ReadOnly, s.StandardStrings = readOnly != "off", strs == "on"
+	return nil
+}
+
+// own keeps a setting of pgbulkproxy's own.
+func (s *Session) own(name, value string) {
+	switch name {
+	case "pgbulk.mode":
+		s.Mode = value
+	case "pgbulk.ack":
+		s.Ack = value
+	case "pgbulk.on_conflict":
+		s.OnConflict = value
+	case "pgbulk.max_error_records":
+		s.MaxErrorRecords = value
+	case "pgbulk.label":
+		s.Label = value
+	case "pgbulk.coalesce":
+		s.Coalesce = value
+	}
 }
 
 func (in *Inspection) table(t *tableRow) {
@@ -174,47 +204,53 @@ func (in *Inspection) table(t *tableRow) {
 	in.Schema, in.Table, in.Kind, in.Persistence = t.Schema, t.Table, t.Kind, t.Persistence
 	in.InsertPrivilege, in.ColumnPrivilege = t.Insert, t.InsertColumns
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
-	in.Exclusion, in.Deferrable = t.Tree.Exclusion, t.Tree.Deferrable
-	in.ForeignPartition = t.Tree.ForeignPartition
-	if g := t.Tree.Triggers; g != nil {
-		in.Triggers, in.ForeignKeys = g.User, g.ForeignKey
-		in.Deferrable = in.Deferrable || g.Deferrable
+	in.ForeignPartition = t.ForeignPartition
+	for _, g := range t.Triggers {
+		if len(g) == 3 {
+			in.Triggers = in.Triggers || g[0] != 't'
+			in.ForeignKeys = in.ForeignKeys || g[1] == 't'
+			in.Deferrable = in.Deferrable || g[2] == 't'
+		}
+	}
+	for _, i := range t.Indexes {
+		if len(i) == 2 {
+			in.Exclusion = in.Exclusion || i[0] == 't'
+			in.Deferrable = in.Deferrable || i[1] == 't'
+		}
 	}
 }
 
 // columns resolves the client's list, or COPY's own: all columns but generated
-// ones. Each of all is name, attgenerated, attidentity.
-func (in *Inspection) columns(all [][3]string, wanted []string) {
-	byName := make(map[string][3]string, len(all))
+// ones.
+func (in *Inspection) columns(all, wanted []string) error {
+	identity := make(map[string]string, len(all))
 	var names []string
 	for _, col := range all {
-		if col[1] != "" {
+		part := strings.SplitN(col, " ", 3)
+		if len(part) != 3 {
+			return fmt.Errorf("column %q", col)
+		}
+		if part[0] != "" {
 			in.Generated = true
 			continue
 		}
-		byName[col[0]] = col
-		names = append(names, col[0])
+		identity[part[2]] = part[1]
+		names = append(names, part[2])
 	}
 	if wanted != nil {
 		names = wanted
 	}
 	for _, name := range names {
-		col, ok := byName[name]
+		kind, ok := identity[name]
 		if !ok {
 			in.BadColumns, in.IdentityAlways = true, false
-			return
+			return nil
 		}
-		delete(byName, name)
-		in.IdentityAlways = in.IdentityAlways || col[2] == "a"
+		delete(identity, name)
+		in.IdentityAlways = in.IdentityAlways || kind == "a"
 	}
 	in.Columns = names
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
+	return nil
 }
 
 // parseTimeout reads what SHOW says of a setting in milliseconds: 0, or a whole
@@ -232,10 +268,10 @@ func parseTimeout(s string) (time.Duration, error) {
 		if digits, ok := strings.CutSuffix(s, u.suffix); ok {
 			n, err := strconv.ParseInt(digits, 10, 32)
 			if err != nil {
-				return 0, fmt.Errorf("decode inspection: timeout %q: %w", s, err)
+				return 0, fmt.Errorf("timeout %q: %w", s, err)
 			}
 			return time.Duration(n) * u.unit, nil
 		}
 	}
-	return 0, fmt.Errorf("decode inspection: timeout %q has no unit", s)
+	return 0, fmt.Errorf("timeout %q has no unit", s)
 }

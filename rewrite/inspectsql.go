@@ -6,86 +6,70 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 )
 
-// inspectSession is the part of the inspection that is there without a table.
-// Every name is qualified and every operator is written with its schema, since
-// the client chooses search_path; syntax that looks operators up by itself
-// (IN, BETWEEN, IS DISTINCT FROM, CASE x WHEN, LIKE, USING) must not be used.
+// The texts below follow these rules:
 //
-// Functions that look a name up in a schema (to_regprocedure and its like)
-// raise an error where the role has no USAGE on it. An error would end the
-// client's transaction, so the function pgbulk.version is looked up by hand.
-const inspectSession = `'version', pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
-'read_only', pg_catalog.current_setting('transaction_read_only'),
-'isolation', pg_catalog.current_setting('transaction_isolation'),
+// Every name is qualified and every operator is written with its schema, since
+// the client chooses search_path. Syntax that looks operators up by itself (IN,
+// BETWEEN, IS DISTINCT FROM, CASE x WHEN, LIKE, USING) is not used.
+//
+// Functions that look a name up in a schema (to_regclass, to_regprocedure)
+// raise an error where the role has no USAGE on it, and an error would end the
+// client's transaction. So they stand behind a CASE that asks first.
+//
+// Most of the time goes into planning: hence arrays instead of aggregates and
+// joins, and no EXISTS, which the planner plans twice.
+
+// inspectSettings are the settings that are read, in the order of the array
+// that comes back. A setting that the server does not have is null.
+const inspectSettings = `server_version_num,transaction_read_only,transaction_isolation,standard_conforming_strings,` +
+	`statement_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,` +
+	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce`
+
+// inspectSession is the part of the inspection that is there without a table.
+const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, true) FROM pg_catalog.unnest('{` + inspectSettings + `}'::pg_catalog.text[]) s),
 'client_encoding', pg_catalog.pg_client_encoding(),
 'server_encoding', pg_catalog.getdatabaseencoding(),
-'strings', pg_catalog.current_setting('standard_conforming_strings'),
-'statement_timeout', pg_catalog.current_setting('statement_timeout'),
-'idle_in_transaction_session_timeout', pg_catalog.current_setting('idle_in_transaction_session_timeout', true),
-'idle_session_timeout', pg_catalog.current_setting('idle_session_timeout', true),
-'transaction_timeout', pg_catalog.current_setting('transaction_timeout', true),
 'role', current_user, 'session_user', session_user,
 'database', pg_catalog.current_database(), 'pid', pg_catalog.pg_backend_pid(),
-'mode', pg_catalog.current_setting('pgbulk.mode', true),
-'ack', pg_catalog.current_setting('pgbulk.ack', true),
-'on_conflict', pg_catalog.current_setting('pgbulk.on_conflict', true),
-'max_error_records', pg_catalog.current_setting('pgbulk.max_error_records', true),
-'label', pg_catalog.current_setting('pgbulk.label', true),
-'coalesce', pg_catalog.current_setting('pgbulk.coalesce', true),
-'installed', EXISTS (SELECT 1 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n
-  ON p.pronamespace OPERATOR(pg_catalog.=) n.oid
-  WHERE p.proname OPERATOR(pg_catalog.=) 'version' AND p.pronargs OPERATOR(pg_catalog.=) 0
-  AND n.nspname OPERATOR(pg_catalog.=) 'pgbulk'
-  AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')),
-'event_triggers', EXISTS (SELECT 1 FROM pg_catalog.pg_event_trigger e
-  WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' AND e.evtevent OPERATOR(pg_catalog.<>) 'login')`
+'installed', CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('pgbulk')::pg_catalog.oid, 'USAGE')
+  THEN pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pgbulk.version()')::pg_catalog.oid, 'EXECUTE') END,
+'event_triggers', (SELECT true FROM pg_catalog.pg_event_trigger e
+  WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' AND e.evtevent OPERATOR(pg_catalog.<>) 'login' LIMIT 1)`
 
-// inspectTable is the part about the table, c being its row of pg_class. What
-// belongs to partitions too walks down pg_inherits, which takes no locks;
-// pg_partition_tree() would lock them all. Bit 4 of tgtype is INSERT; deferrable
-// keys and the referencing side of foreign keys are internal triggers with it.
-const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind, 'schema', n.nspname, 'table', c.relname,
-'persistence', c.relpersistence,
-'columns', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname, a.attgenerated, a.attidentity)
-  ORDER BY a.attnum) FROM pg_catalog.pg_attribute a
-  WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped),
+// inspectTable is the part about the table, c being its row of pg_class and
+// tree.oids the table alone or with all its partitions. Bit 4 of tgtype is
+// INSERT; deferrable keys and the referencing side of foreign keys are internal
+// triggers with it.
+const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
+'schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) c.relnamespace),
+'table', c.relname, 'persistence', c.relpersistence,
+'columns', ARRAY(SELECT pg_catalog.concat(a.attgenerated, ' ', a.attidentity, ' ', a.attname)
+  FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum),
 'insert', pg_catalog.has_table_privilege(c.oid, 'INSERT'),
 'insert_columns', pg_catalog.has_any_column_privilege(c.oid, 'INSERT'),
 'row_security', c.relrowsecurity AND pg_catalog.row_security_active(c.oid),
-'rules', c.relhasrules AND EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r
-  WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '3'),
-`
+'rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
+  WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '3' LIMIT 1),
+'triggers', CASE WHEN c.relhastriggers OR c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(
+  SELECT pg_catalog.concat(g.tgisinternal, g.tgconstrrelid OPERATOR(pg_catalog.<>) 0, g.tgdeferrable)
+  FROM pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) ANY (tree.oids)
+  AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
+  AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0) END,
+'indexes', CASE WHEN c.relhasindex OR c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(
+  SELECT pg_catalog.concat(i.indisexclusion, NOT i.indimmediate) FROM pg_catalog.pg_index i
+  WHERE i.indrelid OPERATOR(pg_catalog.=) ANY (tree.oids) AND (i.indisexclusion OR NOT i.indimmediate)) END,
+'foreign_partition', CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN (SELECT true FROM pg_catalog.pg_class f
+  WHERE f.oid OPERATOR(pg_catalog.=) ANY (tree.oids) AND f.relkind OPERATOR(pg_catalog.=) 'f' LIMIT 1) END)
+FROM pg_catalog.pg_class c, LATERAL (SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(` + inspectTree + `)
+  ELSE ARRAY[c.oid] END AS oids OFFSET 0) tree`
 
-// inspectLeaf and inspectTree are the rest about the table: alone, and with all
-// its partitions.
-const (
-	inspectLeaf = `pg_catalog.json_build_object(
-'triggers', CASE WHEN c.relhastriggers THEN (SELECT ` + inspectTriggers + ` WHERE g.tgrelid OPERATOR(pg_catalog.=) c.oid
-  AND ` + firesOnInsert + `) END,
-'exclusion', c.relhasindex AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i
-  WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisexclusion),
-'deferrable', c.relhasindex AND EXISTS (SELECT 1 FROM pg_catalog.pg_index i
-  WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND NOT i.indimmediate))`
-
-	inspectTree = `(WITH RECURSIVE tree(relid) AS (
-  SELECT c.oid UNION ALL
-  SELECT h.inhrelid FROM tree JOIN pg_catalog.pg_inherits h ON h.inhparent OPERATOR(pg_catalog.=) tree.relid)
-SELECT pg_catalog.json_build_object(
-'triggers', (SELECT ` + inspectTriggers + ` JOIN tree ON g.tgrelid OPERATOR(pg_catalog.=) tree.relid WHERE ` + firesOnInsert + `),
-'exclusion', EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN tree
-  ON i.indrelid OPERATOR(pg_catalog.=) tree.relid WHERE i.indisexclusion),
-'deferrable', EXISTS (SELECT 1 FROM pg_catalog.pg_index i JOIN tree
-  ON i.indrelid OPERATOR(pg_catalog.=) tree.relid WHERE NOT i.indimmediate),
-'foreign_partition', EXISTS (SELECT 1 FROM pg_catalog.pg_class f JOIN tree
-  ON f.oid OPERATOR(pg_catalog.=) tree.relid WHERE f.relkind OPERATOR(pg_catalog.=) 'f')))`
-
-	inspectTriggers = `pg_catalog.json_build_object('user', pg_catalog.bool_or(NOT g.tgisinternal),
-  'foreign_key', pg_catalog.bool_or(g.tgconstrrelid OPERATOR(pg_catalog.<>) 0),
-  'deferrable', pg_catalog.bool_or(g.tgdeferrable)) FROM pg_catalog.pg_trigger g`
-
-	firesOnInsert = `g.tgenabled OPERATOR(pg_catalog.<>) 'D'
-  AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0`
-)
+// inspectTree walks pg_inherits level by level. It takes no lock on the tables;
+// pg_partition_tree() would lock all of them.
+const inspectTree = `WITH RECURSIVE walk(level) AS (SELECT ARRAY[c.oid] UNION ALL
+  SELECT ARRAY(SELECT h.inhrelid FROM pg_catalog.pg_inherits h WHERE h.inhparent OPERATOR(pg_catalog.=) ANY (walk.level))
+  FROM walk WHERE pg_catalog.cardinality(walk.level) OPERATOR(pg_catalog.>) 0)
+  SELECT pg_catalog.unnest(walk.level) FROM walk`
 
 // InspectSQL returns one SELECT, without a semicolon, that tells everything
 // Classify needs to know about the statement's table and the session. It
@@ -115,28 +99,21 @@ func (c *CopyStatement) InspectSQL() string {
 	}
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
 	b.WriteString(inspectTable)
-	b.WriteString("'tree', CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN ")
-	b.WriteString(inspectTree)
-	b.WriteString(" ELSE ")
-	b.WriteString(inspectLeaf)
-	b.WriteString(" END)\nFROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n")
-	b.WriteString(" ON c.relnamespace OPERATOR(pg_catalog.=) n.oid\nWHERE ")
+	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")
 	b.WriteString(c.resolve())
 	b.WriteString("))::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')")
 	return b.String()
 }
 
-// resolve returns the condition that finds the table as COPY would. A bare name
-// goes through search_path, where to_regclass skips closed schemas in silence.
-// With a schema it would raise an error for a closed one.
+// resolve returns an expression for the oid of the table as COPY would find it,
+// or null. to_regclass goes through search_path and skips closed schemas in
+// silence; but a closed schema that is named makes it raise an error.
 func (c *CopyStatement) resolve() string {
-	if c.Schema == "" {
-		return "c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(" + pgident.Literal(pgident.Quote(c.Table)) + ")"
+	lookup := "pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(c.Schema, c.Table)) + ")::pg_catalog.oid"
+	if c.Schema == "" || c.Schema == "pg_temp" {
+		// pg_temp is an alias, open to its owner.
+		return lookup
 	}
-	name := "c.relname OPERATOR(pg_catalog.=) " + pgident.Literal(c.Table)
-	if c.Schema == "pg_temp" {
-		return name + " AND n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()"
-	}
-	return name + " AND n.nspname OPERATOR(pg_catalog.=) " + pgident.Literal(c.Schema) +
-		" AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+	return "CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(" +
+		pgident.Literal(pgident.Quote(c.Schema)) + ")::pg_catalog.oid, 'USAGE') THEN " + lookup + " END"
 }

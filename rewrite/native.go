@@ -58,6 +58,7 @@ func (c *CopyStatement) nativeOptions(cont bool) []string {
 	add(c.DefaultSet, "DEFAULT %s", lit(c.Default))
 	add(c.OnError != "", "ON_ERROR %s", c.OnError)
 	add(c.RejectLimit > 0, "REJECT_LIMIT %d", c.RejectLimit)
-	add(c.LogVerbosity != "", "LOG_VERBOSITY %s", c.LogVerbosity)
+	// DEFAULT is a keyword, as a bare word only newer servers take it.
+	add(c.LogVerbosity != "", "LOG_VERBOSITY %s", lit(c.LogVerbosity))
 	return out
 }
