@@ -68,6 +68,10 @@ func (s *Sealer) Seal(message any, url string) (Sealed, error) {
 		// Without the URL: it is a secret.
 		return Sealed{}, errors.New("seal: the URL has characters that the engine does not take")
 	}
+	return s.seal(text, url)
+}
+
+func (s *Sealer) seal(text, url string) (Sealed, error) {
 	var nonce [nonceSize]byte
 	if _, err := rand.Read(nonce[:]); err != nil {
 		return Sealed{}, fmt.Errorf("seal: %w", err)

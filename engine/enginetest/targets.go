@@ -113,9 +113,8 @@ func noRight(t *testing.T, c Config) {
 func setRole(t *testing.T, c Config) {
 	b := newBench(t, c)
 	other := c.NewRole(t)
-	b.must(b.admin, "CREATE TABLE t (a text); REVOKE ALL ON t FROM "+b.role+"; GRANT INSERT ON t TO "+other+
+	b.must(b.admin, "ALTER ROLE "+b.role+" NOINHERIT; CREATE TABLE t (a text); REVOKE ALL ON t FROM "+b.role+"; GRANT INSERT ON t TO "+other+
 		"; GRANT USAGE ON SCHEMA "+b.schema+" TO "+other+"; GRANT "+other+" TO "+b.role)
-	b.must(b.admin, "ALTER ROLE "+b.role+" NOINHERIT")
 	if _, err := b.external(newLoad("t", text()), "x\n"); pgError(err).Code != "42501" {
 		t.Errorf("as the login role: %v", err)
 	}
