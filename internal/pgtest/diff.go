@@ -123,7 +123,7 @@ func diffScript(t *testing.T, script *Script, direct, proxied Target, options Op
 				t.Skip(reason)
 			}
 			transcript := pair.diffCase(t, script, c)
-			fmt.Fprintf(&golden, "=== %s\n%s\n\n", c.Name, strings.Join(withoutStartup(transcript), "\n"))
+			fmt.Fprintf(&golden, "=== %s\n%s\n\n", c.Name, strings.Join(abridged(withoutStartup(transcript)), "\n"))
 			if options.AfterCase != nil {
 				options.AfterCase(t, script.Path, pair.other.database, c)
 			}
@@ -233,6 +233,16 @@ func withoutStartup(lines []string) []string {
 		name, _, assigned := strings.Cut(rest, "=")
 		return found && assigned && !strings.Contains(name, " ") && !strings.HasPrefix(line, "|")
 	})
+}
+
+// abridged keeps both ends of a transcript that nobody would read.
+func abridged(lines []string) []string {
+	const end = 30
+	if len(lines) <= 3*end {
+		return lines
+	}
+	short := append(slices.Clone(lines[:end]), fmt.Sprintf("... %d lines", len(lines)-2*end))
+	return append(short, lines[len(lines)-end:]...)
 }
 
 func writeGolden(t *testing.T, dir, path, text string) {
