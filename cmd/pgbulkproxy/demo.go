@@ -168,13 +168,13 @@ func (d *demo) announce(a *app, cfg config.Config, addr net.Addr) error {
 
 Paste this into another terminal:
 
-  %s "%s"
+%s "%s"
 
 and there, for 200,000 rows through S3:
 
-  %s
-  SELECT count(*) FROM demo;
-  SELECT pg_table, status, files_total, files_imported FROM relyt_sys.relyt_loader_checkpoint;
+%s
+SELECT count(*) FROM demo;
+SELECT pg_table, status, files_total, files_imported FROM relyt_sys.relyt_loader_checkpoint;
 
 Everything is kept in %s; --fresh begins anew. Ctrl-C stops it.
 `, addr, cfg.Upstream, cfg.EngineName(), d.psql(), demoURL(addr, d.password), d.folder.copyLine(), d.folder.dir)
