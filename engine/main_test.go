@@ -75,5 +75,5 @@ func config(t testing.TB, s store.Store) enginetest.Config {
 
 func TestPostgresConforms(t *testing.T) {
 	t.Parallel()
-	enginetest.Run(t, config(t, enginetest.NewWebStore(t)))
+	enginetest.Run(t, config(t, testenv.S3(t).Store(t)))
 }
