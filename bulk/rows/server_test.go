@@ -143,7 +143,7 @@ func (s *oracle) judge(ctx context.Context, o Options, data []byte, next chunker
 		from = c.off
 	}
 	if o.Format == "binary" {
-		pieces = binaryPieces(pieces, data)
+		pieces = binaryPieces(pieces)
 	}
 	cutRows, cutTags, err := s.load(ctx, o, pieces...)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *oracle) judge(ctx context.Context, o Options, data []byte, next chunker
 }
 
 // binaryPieces gives each piece but the first a header of its own.
-func binaryPieces(pieces [][]byte, data []byte) [][]byte {
+func binaryPieces(pieces [][]byte) [][]byte {
 	for i := range pieces[1:] {
 		pieces[1+i] = append([]byte(binaryHeader), pieces[1+i]...)
 	}
