@@ -176,7 +176,7 @@ func stageKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "insert.min_rows", Kind: Int, Default: "50", Min: 2, Max: 1_000_000_000,
-			Doc:   "The smallest number of rows of an INSERT that is looked at.",
+			Doc:   "The smallest number of rows of an INSERT that will be looked at. INSERT is relayed so far, so it has no effect yet.",
 			field: func(c *Config) any { return &c.Insert.MinRows }},
 		{Name: "load.url_ttl", Kind: Duration, Default: "15m", Min: minute, Max: 7 * day,
 			Doc:   "Life of the pre-signed URL with which the server reads one file.",
