@@ -21,4 +21,9 @@
 //  4. Settle, when that transaction has ended: COMPLETED if the import rows are
 //     there, else FAILED with the error or CANCELLED.
 //  5. Swept: the sweeper deleted its files.
+//
+// To debug it: a load's rows are in pgbulk.load, load_file and import under its
+// process_id; import.txid is the transaction that put the file's rows into the
+// table. Sessions that read them should not be SERIALIZABLE: a reader and two
+// loads could then conflict.
 package checkpoint

@@ -188,6 +188,7 @@ func TestUsersReachNothingElse(t *testing.T) {
 		"SELECT * FROM pgbulk.secret", "UPDATE pgbulk.secret SET id = true", "SELECT * FROM pgbulk.load", "SELECT * FROM pgbulk.import",
 		"INSERT INTO pgbulk.import VALUES ('x', 1, 1, 1, 1, 'x', now(), 1)", "DELETE FROM pgbulk.import", "INSERT INTO pgbulk.load_file (file) VALUES (1)",
 		"SELECT pgbulk.unseal('open', '', '', '')", "SELECT pgbulk.hmac('', '')", "SELECT pgbulk.xor('', '')", "SELECT pgbulk.add_import('{}')",
+		"SELECT pgbulk.check_current(1, 'x')",
 		"CREATE TABLE pgbulk.x (a int)", "CREATE FUNCTION pgbulk.x() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 		"CREATE FOREIGN TABLE x (a text) SERVER pgbulk_files OPTIONS (program 'id')", "ALTER SERVER pgbulk_files OWNER TO CURRENT_USER",
 		"CREATE OR REPLACE VIEW relyt_sys.relyt_loader_checkpoint AS SELECT 1", "INSERT INTO relyt_sys.relyt_loader_checkpoint (process_id) VALUES ('x')",

@@ -17,6 +17,9 @@ func runTransactions(t *testing.T, c Config) {
 	for _, level := range []string{"READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"} {
 		t.Run(level, func(t *testing.T) { t.Parallel(); oldSnapshot(t, c, level) })
 	}
+	for _, ddl := range []string{"ALTER b TYPE varchar(3)", "ALTER b TYPE int USING 0", "ADD c int", "DROP b", "RENAME a TO c"} {
+		t.Run("changed by "+ddl, func(t *testing.T) { t.Parallel(); changedTable(t, c, ddl) })
+	}
 	t.Run("serializable loads side by side", func(t *testing.T) { t.Parallel(); serializable(t, c) })
 	t.Run("read only", func(t *testing.T) { t.Parallel(); readOnly(t, c) })
 	t.Run("same file twice", func(t *testing.T) { t.Parallel(); twice(t, c) })
@@ -116,6 +119,20 @@ func oldSnapshot(t *testing.T, c Config, level string) {
 	b.must(b.sess, "COMMIT")
 	b.want(b.admin, "SELECT a, b FROM t ORDER BY a", "1|x\n2|y\n8|changed")
 	b.wantLeftovers(l, "1:1:role 2:1:role")
+}
+
+// changedTable alters the table after the snapshot that the load goes by. A load
+// by the old columns must fail.
+func changedTable(t *testing.T, c Config, ddl string) {
+	b, l := tableBench(t, c)
+	b.must(b.sess, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
+	b.must(b.admin, "ALTER TABLE t "+ddl)
+	plan := b.plan(l, "1\tx  \n")
+	if n, err := runPlan(b.sess, plan); pgError(err).Code != "55000" {
+		t.Errorf("%d rows, %v", n, err)
+	}
+	b.must(b.sess, "ROLLBACK")
+	b.wantLeftovers(l, "")
 }
 
 // serializable loads in two transactions at once, into different tables: the

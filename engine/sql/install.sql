@@ -169,6 +169,33 @@ CREATE OR REPLACE FUNCTION pgbulk.unseal(p_op text, p_message text, p_sealed tex
     END
   $pgbulk$;
 
+-- check_current fails if the table has other columns than this transaction's
+-- snapshot shows. Queries of the catalogs, like the proxy's and open_file's, see
+-- them as of the snapshot; INSERT and COPY see them as they are. A view made now
+-- has the columns as they are.
+CREATE OR REPLACE FUNCTION pgbulk.check_current(p_table oid, p_name text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  AS $pgbulk$
+    DECLARE
+      v_same boolean;
+    BEGIN
+      IF current_setting('transaction_isolation') = 'read committed'
+         OR EXISTS (SELECT FROM pg_class WHERE oid = p_table AND relpersistence = 't') THEN
+        RETURN;
+      END IF;
+      EXECUTE format('CREATE VIEW pgbulk.%I AS SELECT * FROM %s', p_name, p_table::regclass);
+      SELECT count(DISTINCT x.columns) = 1 INTO v_same
+        FROM (SELECT string_agg(format('%I %s %s', attname, atttypid, atttypmod), ',' ORDER BY attnum) AS columns
+                FROM pg_attribute
+               WHERE attrelid IN (p_table, to_regclass(format('pgbulk.%I', p_name))) AND attnum > 0 AND NOT attisdropped
+               GROUP BY attrelid) x;
+      EXECUTE format('DROP VIEW pgbulk.%I', p_name);
+      IF v_same IS NOT TRUE THEN
+        RAISE EXCEPTION 'pgbulk: the table has changed' USING ERRCODE = 'object_not_in_prerequisite_state';
+      END IF;
+    END
+  $pgbulk$;
+
 -- open_file makes the external table of one file, readable by the role in
 -- effect alone, and returns its name.
 CREATE OR REPLACE FUNCTION pgbulk.open_file(message text, sealed text, mac text) RETURNS text
@@ -202,6 +229,7 @@ CREATE OR REPLACE FUNCTION pgbulk.open_file(message text, sealed text, mac text)
       IF (v_count > 0 AND v_count = jsonb_array_length(v_msg -> 'columns')) IS NOT TRUE THEN
         RAISE EXCEPTION 'pgbulk: the table has changed' USING ERRCODE = 'object_not_in_prerequisite_state';
       END IF;
+      PERFORM pgbulk.check_current((v_msg ->> 'oid')::oid, format('f_%s_%s', v_msg ->> 'id', v_msg ->> 'file'));
       SELECT string_agg(format(', %I %L', o.key, o.value), '' ORDER BY o.key) INTO v_options
         FROM jsonb_each_text(v_msg -> 'options') o
        WHERE o.key IN ('format', 'delimiter', 'null', 'quote', 'escape', 'header', 'encoding');
@@ -273,8 +301,9 @@ ALTER FUNCTION pgbulk.unseal(text, text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.open_file(text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.close_file(text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.record_import(text, text, text) OWNER TO CURRENT_USER;
+ALTER FUNCTION pgbulk.check_current(oid, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.add_import(jsonb) OWNER TO CURRENT_USER;
 REVOKE ALL ON FUNCTION pgbulk.xor(bytea, bytea), pgbulk.hmac(bytea, bytea),
-  pgbulk.unseal(text, text, text, text), pgbulk.add_import(jsonb) FROM PUBLIC;
+  pgbulk.unseal(text, text, text, text), pgbulk.check_current(oid, text), pgbulk.add_import(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgbulk.version(), pgbulk.open_file(text, text, text),
   pgbulk.close_file(text, text, text), pgbulk.record_import(text, text, text) TO PUBLIC;

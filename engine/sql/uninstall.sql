@@ -6,6 +6,7 @@ DROP FUNCTION IF EXISTS pgbulk.open_file(text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.close_file(text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.record_import(text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.add_import(jsonb);
+DROP FUNCTION IF EXISTS pgbulk.check_current(oid, text);
 DROP FUNCTION IF EXISTS pgbulk.unseal(text, text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.hmac(bytea, bytea);
 DROP FUNCTION IF EXISTS pgbulk.xor(bytea, bytea);
