@@ -112,6 +112,9 @@ func (c Config) Validate() error {
 	if _, err := parseUpstream(c.Upstream); err != nil {
 		bad("Upstream: %w", err)
 	}
+	if c.ClientTLS != nil && !hasCertificate(c.ClientTLS) {
+		bad("ClientTLS has no certificate")
+	}
 	switch c.ClientTLSMode {
 	case ClientTLSDisable, ClientTLSAllow:
 	case ClientTLSRequire:
@@ -137,6 +140,17 @@ func (c Config) Validate() error {
 		bad("MaxStartupBytes %d is not between %d and %d", c.MaxStartupBytes, minStartupBytes, 1<<20)
 	}
 	return errors.Join(errs...)
+}
+
+// hasCertificate says whether a server's configuration can show one. An empty
+// entry would be a panic of crypto/tls in the first handshake.
+func hasCertificate(c *tls.Config) bool {
+	for _, cert := range c.Certificates {
+		if len(cert.Certificate) == 0 {
+			return false
+		}
+	}
+	return len(c.Certificates) > 0 || c.GetCertificate != nil || c.GetConfigForClient != nil
 }
 
 func (m SSLMode) valid() bool {

@@ -18,6 +18,7 @@ type Handshaker struct {
 	cfg         Config
 	upstream    address
 	upstreamTLS *tls.Config
+	dial        func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // New returns a Handshaker for c with its defaults filled in.
@@ -30,7 +31,11 @@ func New(c Config) (*Handshaker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("handshake configuration: %w", err)
 	}
-	return &Handshaker{cfg: c, upstream: up, upstreamTLS: clientConfig(c.UpstreamTLS, c.UpstreamTLSMode, up.host)}, nil
+	return &Handshaker{
+		cfg: c, upstream: up,
+		upstreamTLS: clientConfig(c.UpstreamTLS, c.UpstreamTLSMode, up.host),
+		dial:        new(net.Dialer).DialContext,
+	}, nil
 }
 
 // Outcome is what became of a connection. At most one field is set; with none

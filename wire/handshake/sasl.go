@@ -65,6 +65,6 @@ func wantsBinding(msg []byte) bool {
 func bindingRefused() error {
 	return refuse(pgerr.Fatal(pgerr.InvalidAuthorization,
 		"SCRAM channel binding cannot pass through this proxy").
-		With('D', "The client and the server both use TLS, but with different certificates, so the authentication cannot be bound to the connection.").
+		With('D', "The connections to the client and to the server do not show the same certificate, so the authentication cannot be bound to both.").
 		With('H', "Connect with channel_binding=disable, or give the proxy the server's certificate and key, or use sslmode=disable on one of the two connections."))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 )
@@ -148,8 +149,7 @@ func (h *Handshaker) connect(ctx context.Context, g *guard, to net.Addr, wish tl
 	if to != nil {
 		network, addr = to.Network(), to.String()
 	}
-	d := net.Dialer{Timeout: h.cfg.DialTimeout, Deadline: g.until()}
-	raw, err := d.DialContext(ctx, network, addr)
+	raw, err := h.dialUntil(ctx, g.until(), network, addr)
 	if err != nil {
 		return nil, unreachable(err)
 	}
@@ -163,6 +163,15 @@ func (h *Handshaker) connect(ctx context.Context, g *guard, to net.Addr, wish tl
 		return nil, err
 	}
 	return l, nil
+}
+
+func (h *Handshaker) dialUntil(ctx context.Context, deadline time.Time, network, addr string) (net.Conn, error) {
+	if d := time.Now().Add(h.cfg.DialTimeout); d.Before(deadline) {
+		deadline = d
+	}
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	return h.dial(ctx, network, addr)
 }
 
 // secure asks for TLS, or begins with it, and does the TLS handshake.
