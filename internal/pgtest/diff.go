@@ -31,7 +31,8 @@ const contextLines = 8
 type Target struct {
 	// Name is shown in reports.
 	Name string
-	// DSN returns a connection string for a database, as a superuser.
+	// DSN returns a connection string for a database, as a superuser, in the
+	// form "host=… port=…", which can be extended.
 	DSN func(database string) string
 	// NewDatabase creates an empty UTF8 database and returns its name. Only
 	// the direct target needs it.

@@ -19,7 +19,7 @@ type normalizer struct {
 	pids     map[uint32]string
 }
 
-func newNormalizer(database string, options *options) *normalizer {
+func newNormalizer(database string, options *optionSet) *normalizer {
 	return &normalizer{
 		database: database,
 		waived:   options.waive,

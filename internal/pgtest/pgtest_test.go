@@ -195,3 +195,19 @@ func TestStateIsCompared(t *testing.T) {
 		t.Error("different rows were not noticed")
 	}
 }
+
+func TestClientsAreDeterministic(t *testing.T) {
+	t.Parallel()
+	target := direct(t)
+	again := target
+	again.Name = "direct again"
+	DiffClients(t, target, again, Options{})
+}
+
+func TestPsqlIsDeterministic(t *testing.T) {
+	t.Parallel()
+	target := direct(t)
+	again := target
+	again.Name = "direct again"
+	DiffPsql(t, "psql", "../../testdata/psql", target, again, Options{})
+}

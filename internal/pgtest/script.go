@@ -15,7 +15,7 @@ type Script struct {
 	Path     string
 	Database string // SQL run once per database
 	Cases    []*Case
-	options  options
+	options  optionSet
 }
 
 // Case is one scenario. Its steps run in order on both sides.
@@ -25,12 +25,12 @@ type Case struct {
 	// "pass"), or empty.
 	Expect  string
 	Setup   string
-	options options
+	options optionSet
 	steps   []step
 }
 
-// options are what a file sets for all its cases and a case for itself.
-type options struct {
+// optionSet is what a file sets for all its cases and a case for itself.
+type optionSet struct {
 	minVersion, maxVersion int // 0: no bound
 	extensions             []string
 	waive                  string
@@ -128,7 +128,7 @@ func (s *Script) add(directive step, names map[string]bool) error {
 }
 
 // set takes an option, or reports that the directive is none.
-func (o *options) set(directive step) (known bool, err error) {
+func (o *optionSet) set(directive step) (known bool, err error) {
 	words := strings.Fields(directive.rest)
 	switch directive.word {
 	case "version":
@@ -164,7 +164,7 @@ func (o *options) set(directive step) (known bool, err error) {
 }
 
 // setVersion reads ">= 16" or "< 17".
-func (o *options) setVersion(words []string) error {
+func (o *optionSet) setVersion(words []string) error {
 	if len(words) != 2 {
 		return fmt.Errorf("version needs an operator and a number")
 	}
