@@ -12,6 +12,8 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 )
 
+const benchTimeout = 5 * time.Second
+
 // bench is a Handshaker whose two sides are pipes.
 type bench struct {
 	client, server net.Conn // the far ends
@@ -21,7 +23,7 @@ type bench struct {
 
 func newBench(t testing.TB, cfg Config) *bench {
 	t.Helper()
-	cfg.Upstream, cfg.UpstreamTLSMode, cfg.StartupTimeout = "db", SSLDisable, 5*time.Second
+	cfg.Upstream, cfg.UpstreamTLSMode, cfg.StartupTimeout = "db", SSLDisable, benchTimeout
 	h, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)

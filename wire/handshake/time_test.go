@@ -1,6 +1,7 @@
 package handshake
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -58,22 +59,19 @@ func TestTimeouts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			up := upstream(t, func(s *raw) {
-				s.packet()
-				s.send(c.sends)
-				s.expectEOF()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				b := newBench(t, Config{})
+				got := b.play(b.client, startup30, false)
+				b.play(b.server, c.sends, false)
+				if e := b.end(t); e.err == nil || time.Since(start) != benchTimeout {
+					t.Errorf("%+v after %v", e, time.Since(start))
+				}
+				_, last, ok := bytes.Cut(got.Bytes(), []byte("SFATAL\x00"))
+				if e := pgerr.Parse(last); !ok || e.Code() != c.code || e.Get('M') != c.message {
+					t.Errorf("%q", got)
+				}
 			})
-			p := startProxy(t, Config{Upstream: up, UpstreamTLSMode: SSLDisable, StartupTimeout: 300 * time.Millisecond})
-			client := dialRaw(t, p.addr)
-			client.send(startup30)
-			m := client.message()
-			for m[0] != 'E' {
-				m = client.message()
-			}
-			if e := pgerr.Parse(m[headerLen:]); e.Code() != c.code || e.Get('M') != c.message {
-				t.Errorf("%v", e)
-			}
-			client.expectEOF()
 		})
 	}
 }
@@ -81,19 +79,16 @@ func TestTimeouts(t *testing.T) {
 // TestNoLimitAfterAuthentication: a backend may wait as long as it likes.
 func TestNoLimitAfterAuthentication(t *testing.T) {
 	t.Parallel()
-	const limit = 200 * time.Millisecond
-	p := startProxy(t, Config{StartupTimeout: limit, UpstreamTLSMode: SSLDisable, Upstream: upstream(t, func(s *raw) {
-		s.packet()
-		s.send(authenticated)
-		<-time.After(2 * limit)
-		s.send(ready)
-		s.expectEOF()
-	})})
-	c := dialRaw(t, p.addr)
-	c.send(startup30)
-	c.expect('R')
-	c.expect('Z')
-	c.conn.Close()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, Config{})
+		b.play(b.client, startup30, false)
+		b.play(b.server, authenticated, false)
+		<-time.After(time.Hour)
+		b.play(b.server, ready, false)
+		if e := b.end(t); e.out.Session == nil {
+			t.Error(e.err)
+		}
+	})
 }
 
 // TestShutdown: the end of the context is told to a client that has said what
