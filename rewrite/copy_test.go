@@ -151,3 +151,10 @@ func FuzzParseCopy(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkParseCopy(b *testing.B) {
+	sql := `COPY public.t (a, b, c) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'x')`
+	for b.Loop() {
+		mustParse(b, sql)
+	}
+}
