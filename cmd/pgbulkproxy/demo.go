@@ -115,7 +115,8 @@ func startDemo(ctx context.Context, folder *demoFolder, port int, log *slog.Logg
 		return nil, err
 	}
 	server, err := pgserver.Start(ctx, pgserver.Config{
-		DataDir: folder.path("postgres"),
+		DataDir:   folder.path("postgres"),
+		SocketDir: folder.socketDir(),
 		// Clients reach the server through the proxy only as roles with a
 		// password; the socket, where all are trusted, is private.
 		ListenTCP: true,

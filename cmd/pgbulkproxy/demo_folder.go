@@ -12,7 +12,7 @@ import (
 )
 
 // demoFolder is the directory of a demo, locked while it is in use. It holds
-// lock, password, postgres/, s3/ and demo.csv; nothing else in it is touched.
+// lock, password, postgres/, run/, s3/ and demo.csv; nothing else in it is touched.
 type demoFolder struct {
 	dir  string
 	lock *os.File
@@ -38,7 +38,7 @@ func openDemoFolder(dir string, fresh bool) (*demoFolder, error) {
 	}
 	f := &demoFolder{dir, lock}
 	if fresh {
-		for _, name := range []string{"postgres", "s3", "password", "demo.csv"} {
+		for _, name := range []string{"postgres", "run", "s3", "password", "demo.csv"} {
 			if err := os.RemoveAll(f.path(name)); err != nil {
 				f.close()
 				return nil, fmt.Errorf("remove old data: %w", err)
@@ -92,6 +92,21 @@ func (f *demoFolder) password() (string, error) {
 		return "", fmt.Errorf("write password: %w", err)
 	}
 	return password, nil
+}
+
+// socketDir is a private directory in the folder, so that a killed demo leaves
+// nothing elsewhere; "" where its path is too long for a socket (103 bytes on
+// macOS): then the server makes one in the temporary directory.
+func (f *demoFolder) socketDir() string {
+	dir := f.path("run")
+	if len(filepath.Join(dir, ".s.PGSQL.65535")) > 103 {
+		return ""
+	}
+	// All who can enter it are trusted, so one that was there is closed first.
+	if err := os.Chmod(dir, 0o700); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	return dir
 }
 
 // copyLine is the sample that psql runs.
