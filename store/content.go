@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // errReturned is what a late reader of a Put's content gets.
@@ -21,6 +22,7 @@ type guard struct {
 
 	mu      sync.RWMutex // read-held while the content is read
 	revoked bool
+	sent    atomic.Bool // the last byte was handed out
 }
 
 // ReadAt reads the content. Less than was asked for is an error: sections never
@@ -33,6 +35,9 @@ func (g *guard) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, err := g.content.ReadAt(p, off)
 	if n == len(p) {
+		if off+int64(n) == g.content.Size() {
+			g.sent.Store(true)
+		}
 		return n, nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
@@ -46,6 +51,18 @@ func (g *guard) ReadAt(p []byte, off int64) (int, error) {
 // section is a body for one request, which can be rewound for another attempt.
 func (g *guard) section(off, size int64) *io.SectionReader {
 	return io.NewSectionReader(g, off, size)
+}
+
+// stop refuses later reads, unless the last byte was handed out already. A
+// request whose body ends early never takes effect.
+func (g *guard) stop() (stopped bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.sent.Load() || g.content.Size() == 0 {
+		return false
+	}
+	g.revoked = true
+	return true
 }
 
 // revoke waits for reads in progress and refuses later ones.

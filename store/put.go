@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -36,10 +37,14 @@ func (s *s3Store) Put(ctx context.Context, key string, c Content) error {
 	return s.failed(ctx, "put", s.URL(key), err)
 }
 
-// putOne uploads in one request. If it is not known whether the request took
-// effect, the object is removed.
+// putOne uploads in one request. When ctx ends before all was sent, the request
+// ends too and cannot take effect; after that its answer is awaited, because
+// only the answer tells. If it stays unknown whether it took effect, the object
+// is removed.
 func (s *s3Store) putOne(ctx context.Context, key string, body *guard, size int64) error {
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
+	request, cancel := s.grace(ctx, body.stop)
+	defer cancel()
+	_, err := s.client.PutObject(request, &s3.PutObjectInput{
 		Bucket: s.bucket, Key: aws.String(key), Body: body.section(0, size), ContentLength: aws.Int64(size),
 	}, s.unsigned, within(s.cfg.PartTimeout))
 	if err != nil && status(err)/100 != 4 {
@@ -76,7 +81,9 @@ func (s *s3Store) putParts(ctx context.Context, key string, body *guard, size in
 		_ = s.abort(ctx, key, id) // AbortUploads finds what is left
 		return err
 	}
-	_, err = s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
+	request, cancel := s.grace(ctx, func() bool { return false })
+	defer cancel()
+	_, err = s.client.CompleteMultipartUpload(request, &s3.CompleteMultipartUploadInput{
 		Bucket: s.bucket, Key: aws.String(key), UploadId: aws.String(id),
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	}, within(s.cfg.PartTimeout))
@@ -113,11 +120,24 @@ func (s *s3Store) settle(ctx context.Context, key, id string, parts []types.Comp
 	return false
 }
 
+// isThere looks for the object for a while: an answer that there is no such
+// upload may come while the completion is still being carried out.
 func (s *s3Store) isThere(ctx context.Context, key, etag string, size int64) bool {
 	ctx, cancel := s.cleanup(ctx)
 	defer cancel()
-	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: s.bucket, Key: aws.String(key)})
-	return err == nil && aws.ToInt64(head.ContentLength) == size && strings.Trim(aws.ToString(head.ETag), `"`) == etag
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: s.bucket, Key: aws.String(key)})
+		if err == nil && aws.ToInt64(head.ContentLength) == size && strings.Trim(aws.ToString(head.ETag), `"`) == etag {
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // wholeETag is the ETag that S3 gives to an object made of parts: the MD5 of
@@ -138,6 +158,21 @@ func wholeETag(parts []types.CompletedPart) string {
 // cleanup is the time for leaving nothing behind, also after a cancel.
 func (s *s3Store) cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CleanupTimeout)
+}
+
+// grace is the context of a request whose outcome counts. When ctx ends it ends
+// as well if stop says that the request has no effect then; otherwise the answer
+// is waited for a little longer.
+func (s *s3Store) grace(ctx context.Context, stop func() bool) (context.Context, context.CancelFunc) {
+	request, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		if stop() {
+			cancel()
+			return
+		}
+		time.AfterFunc(s.cfg.CleanupTimeout, cancel)
+	})
+	return request, func() { forget(); cancel() }
 }
 
 func (s *s3Store) abort(ctx context.Context, key, id string) error {

@@ -13,7 +13,12 @@ import (
 
 func (f *files) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	in.Bucket = f.absPtr(in.Bucket)
-	return f.posix.PutObject(ctx, in)
+	body := newWholeBody(in.Body, in.ContentLength)
+	if body != nil {
+		in.Body = body
+	}
+	out, err := f.posix.PutObject(ctx, in)
+	return out, body.outcome(err)
 }
 
 func (f *files) HeadObject(ctx context.Context, in *s3.HeadObjectInput) (*s3.HeadObjectOutput, error) {
@@ -67,7 +72,12 @@ func (f *files) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 func (f *files) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	c := *in
 	c.Bucket = f.absPtr(in.Bucket)
-	return f.posix.UploadPart(ctx, &c)
+	body := newWholeBody(in.Body, in.ContentLength)
+	if body != nil {
+		c.Body = body
+	}
+	out, err := f.posix.UploadPart(ctx, &c)
+	return out, body.outcome(err)
 }
 
 func (f *files) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMultipartUploadInput) (s3response.CompleteMultipartUploadResult, string, error) {

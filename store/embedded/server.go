@@ -174,9 +174,9 @@ func (s *Server) serveOn(ctx context.Context, cfg Config, port int) error {
 		MultipartMaxParts: 10000, // S3's own limit
 		// What the library would choose itself, and then print a line about it.
 		IAMService: auth.NewIAMServiceSingle(auth.Account{Access: s.AccessKey, Secret: s.SecretKey, Role: auth.RoleAdmin}),
-		Quiet:             true,
-		KeepAlive:         true,
-		S3Options:         []s3api.Option{s3api.WithOnListen(func() { once.Do(func() { close(listening) }) })},
+		Quiet:      true,
+		KeepAlive:  true,
+		S3Options:  []s3api.Option{s3api.WithOnListen(func() { once.Do(func() { close(listening) }) })},
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop, s.done = stop, make(chan struct{})
