@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -152,48 +149,6 @@ func (s *Server) launchOnce(ctx context.Context) error {
 	return nil
 }
 
-// writeNew replaces a file. It never opens what is there: the directory belongs
-// to the server's user, and following a link of its making as root would let it
-// write anywhere.
-func writeNew(path, content string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(content)
-	return errors.Join(err, f.Close())
-}
-
-func (s *Server) arguments(hba string) []string {
-	listen := ""
-	if s.cfg.ListenTCP {
-		listen = "127.0.0.1"
-	}
-	args := []string{"-D", s.cfg.DataDir, "-p", fmt.Sprint(s.cfg.Port), "-k", s.cfg.SocketDir,
-		"-c", "listen_addresses=" + listen, "-c", "hba_file=" + hba}
-	names := make([]string, 0, len(s.cfg.Settings))
-	for name := range s.cfg.Settings {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		args = append(args, "-c", name+"="+s.cfg.Settings[name])
-	}
-	return args
-}
-
-func (s *Server) hba() string {
-	lines := []string{"local postgres " + Superuser + " trust"}
-	lines = append(lines, s.cfg.HBA...)
-	lines = append(lines,
-		"local all all trust", "local replication all trust",
-		"host all all 127.0.0.1/32 "+s.cfg.TCPAuth, "host replication all 127.0.0.1/32 "+s.cfg.TCPAuth)
-	return strings.Join(lines, "\n") + "\n"
-}
-
 // awaitReady tries to connect until the server lets us in. The server tells
 // nobody when it is ready, so it is asked, 50 times a second.
 func (s *Server) awaitReady(ctx context.Context) error {
@@ -274,22 +229,6 @@ func (s *Server) BinDir() string { return s.cfg.BinDir }
 // LogFile is the server's log.
 func (s *Server) LogFile() string { return filepath.Join(s.cfg.DataDir, "server.log") }
 
-// DSN returns a connection string for the unix socket.
-func (s *Server) DSN(database, user string) string {
-	return dsn(s.cfg.SocketDir, s.cfg.Port, database, user)
-}
-
-// TCPDSN returns a connection string for 127.0.0.1, of use with ListenTCP.
-func (s *Server) TCPDSN(database, user string) string {
-	return dsn("127.0.0.1", s.cfg.Port, database, user)
-}
-
-func dsn(host string, port int, database, user string) string {
-	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
-	return fmt.Sprintf("host='%s' port=%d dbname='%s' user='%s' sslmode=disable",
-		quote.Replace(host), port, quote.Replace(database), quote.Replace(user))
-}
-
 // Chown gives files to the user that the server runs as, such as a private key
 // that it must read. It does nothing where the server runs as our own user.
 func (s *Server) Chown(paths ...string) error {
@@ -302,14 +241,4 @@ func (s *Server) Chown(paths ...string) error {
 		}
 	}
 	return nil
-}
-
-// freePort asks the kernel for a TCP port that nobody listens on right now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
 }
