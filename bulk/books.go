@@ -89,7 +89,7 @@ func (b *books) close(err error) {
 			if e := pgerr.As(err); e != nil {
 				o.Message = e.Error()
 			}
-			if b.ld.isCancelled() {
+			if b.ld.isStopped() {
 				o.Status = checkpoint.Cancelled
 			}
 		}

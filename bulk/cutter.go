@@ -1,6 +1,8 @@
 package bulk
 
 import (
+	"strings"
+
 	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
 )
 
@@ -26,9 +28,10 @@ type cutter struct {
 	cur    *file
 	number int
 	at     rows.Position // at the last row boundary
-	cutAt  int64         // the size of cur at the last row boundary
 	// header is the client's binary header.
 	header []byte
+	// eol is how lines end, as the last cut showed.
+	eol string
 	// raw: where rows end can't be told any more; bytes only.
 	raw bool
 	// done: the data ended by a marker; what follows is ignored.
@@ -64,43 +67,36 @@ func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 	if err := c.cur.held.Append(rest[:at]); err != nil {
 		return 0, nil, err
 	}
-	c.at, c.cutAt = res.At, c.cur.held.Size()
-	if c.cutAt >= c.fileLimit() {
+	c.at = res.At
+	if c.cur.held.Size() >= c.fileLimit() {
 		cut = c.seal()
 		c.next()
 	}
 	return len(p), cut, c.cur.held.Append(rest[at:])
 }
 
-// ended handles a marker that ends the data. What was kept behind the last row
-// belongs to the marker.
+// ended handles a marker that ends the data. What was kept of it is dropped.
 func (c *cutter) ended(rest []byte, at int, res rows.Result) error {
 	c.done = true
-	if at > 0 && res.Cut > 0 {
-		if err := c.cur.held.Append(rest[:at]); err != nil {
-			return err
-		}
-		c.cutAt = c.cur.held.Size()
-		rest = rest[at:]
-	}
-	c.cur.held.Truncate(c.cutAt)
 	c.at = res.At
-	if c.binary && len(rest) > len(binaryTrailer) {
-		_, _, err := c.afterEnd(rest[len(binaryTrailer):])
-		return err
+	if res.Cut == 0 {
+		c.cur.held.Truncate(c.cur.held.Size() - int64(res.Back))
+		return nil
 	}
-	return nil
+	return c.cur.held.Append(rest[:at])
 }
 
-// afterEnd handles data behind the end marker: text and csv ignore it; binary
-// is refused by the server, which therefore gets to see it.
+// afterEnd handles data behind the end marker. Text and csv ignore it; in
+// binary the server refuses it, and therefore gets to see it.
 func (c *cutter) afterEnd(p []byte) (int, *file, error) {
-	if !c.binary {
+	if _, err := c.scan.Scan(p); err == nil {
 		return len(p), nil, nil
 	}
 	c.done, c.raw, c.cur.raw = false, true, true
-	if err := c.cur.held.Append([]byte(binaryTrailer)); err != nil {
-		return 0, nil, err
+	if c.binary {
+		if err := c.cur.held.Append([]byte(binaryTrailer)); err != nil {
+			return 0, nil, err
+		}
 	}
 	return c.takeRaw(p)
 }
@@ -128,14 +124,12 @@ func (c *cutter) fileLimit() int64 {
 // next begins a file.
 func (c *cutter) next() {
 	c.number++
-	c.cur = &file{number: c.number, held: newHeld(c.mem, 2), before: c.at, uploaded: make(chan struct{})}
-	c.cutAt = 0
+	c.cur = &file{number: c.number, held: newHeld(c.mem, 2), before: c.at, eol: c.eol, uploaded: make(chan struct{})}
 	if c.binary {
 		// Cannot fail for want of memory worth speaking of; if it does, the
 		// next Append fails too.
 		_ = c.cur.held.Append([]byte(binaryHeader))
 		c.cur.head = len(binaryHeader)
-		c.cutAt = c.cur.held.Size()
 	}
 }
 
@@ -148,7 +142,23 @@ func (c *cutter) seal() *file {
 		f.tail = len(binaryTrailer)
 	}
 	f.binaryHeader = c.header
+	c.eol = lineEnd(f.held)
 	return f
+}
+
+// lineEnd returns how the last line of a file ends.
+func lineEnd(h *held) string {
+	tail := make([]byte, min(2, h.size))
+	if _, err := h.ReadAt(tail, h.size-int64(len(tail))); err != nil {
+		return "\n" // the file cannot be read: its load will fail
+	}
+	switch {
+	case strings.HasSuffix(string(tail), "\r\n"):
+		return "\r\n"
+	case strings.HasSuffix(string(tail), "\r"):
+		return "\r"
+	}
+	return "\n"
 }
 
 // finish ends the data and returns the last file, or nil if there is none.

@@ -21,6 +21,8 @@ type file struct {
 	head, tail int
 	// binaryHeader is the header that the client sent, for a native COPY.
 	binaryHeader []byte
+	// eol is how lines end, for files after the first.
+	eol string
 	// before is the position in the client's data where this file begins.
 	before rows.Position
 	rows   int64

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,11 +44,11 @@ type Load struct {
 	uploads sync.WaitGroup
 	books   *books
 
-	// cancelled is closed by Cancel; cause says why.
-	cancelOnce sync.Once
-	cancelled  chan struct{}
-	cause      *pgerr.Error
-	timer      *time.Timer
+	// stopped is closed by stop; cause says why.
+	stopOnce sync.Once
+	stopped  chan struct{}
+	cause    error
+	timer    *time.Timer
 	// busy: a statement of the load runs on the server.
 	busy atomic.Bool
 	// noUploads: the store failed, and later files are not staged.
@@ -63,9 +62,8 @@ type Load struct {
 	err  error
 }
 
-// Begin starts a load on the session. When it fails nothing has changed there,
-// and the caller relays the statement natively; an error that is not a
-// *pgerr.Error and not errChanged means that the connection is gone.
+// Begin starts a load on the session, on which Open was run. When it fails
+// nothing has changed there, and the caller relays the statement natively.
 func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -79,23 +77,18 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	if err != nil {
 		return nil, fmt.Errorf("scan rows: %w", err)
 	}
-	if spec.Decision.Method == rewrite.MethodExternal {
-		if err := open(ctx, s, &spec); err != nil {
-			return nil, err
-		}
-	}
 	ld := &Load{
 		l: l, spec: spec, sess: s, id: id.String(),
-		log:       l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
-		files:     make(chan *file, l.cfg.Ahead+1),
-		slots:     make(chan struct{}, l.cfg.Ahead),
-		upload:    l.uploads(),
-		cancelled: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
+		log:     l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
+		files:   make(chan *file, l.cfg.Ahead+1),
+		slots:   make(chan struct{}, l.cfg.Ahead),
+		upload:  l.uploads(),
+		stopped: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
 	}
 	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
 	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
 	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem, limit: l.cfg.FileBytes}
-	ld.run.begun = !spec.InBlock && spec.Decision.Method == rewrite.MethodExternal
+	ld.run.begun = !spec.InBlock
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
@@ -106,17 +99,22 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	return ld, nil
 }
 
-// watchTimeout cancels the load when the client's statement_timeout has passed
+// watchTimeout ends the load when the client's statement_timeout has passed
 // since its statement arrived. Natively the clock runs while data arrives too.
 func (ld *Load) watchTimeout() {
 	limit := ld.spec.Inspection.StatementTimeout
 	if limit <= 0 || ld.spec.Decision.Method != rewrite.MethodExternal {
 		return // a COPY on the session is watched by the server
 	}
-	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() {
-		ld.Cancel(pgerr.New(pgerr.QueryCanceled, "canceling statement due to statement timeout"))
-	})
+	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() { ld.stop(errTimeout) })
 }
+
+// Why a load was stopped.
+var (
+	errCancelled = errors.New("canceled by the user")
+	errTimeout   = errors.New("statement timeout")
+	errAborted   = errors.New("load aborted")
+)
 
 // Write takes the next piece of the client's data, which it does not keep. It
 // returns the load's error once there is one, possibly before all data came.
@@ -209,7 +207,7 @@ func (ld *Load) Fail(_ context.Context, err error) error {
 		return err
 	}
 	if ld.failure() == nil {
-		ld.Cancel(e)
+		ld.stop(e)
 	}
 	return ld.wait(err)
 }
@@ -218,13 +216,11 @@ func (ld *Load) Fail(_ context.Context, err error) error {
 // after it: it is left as it is.
 func (ld *Load) Abort() {
 	if ld.busy.Load() {
-		ld.sess.Cancel()
+		go ld.sess.Cancel() // the session ends anyway; this only ends it sooner
 	}
 	ld.cancel(errAborted)
-	_ = ld.wait(nil)
+	_ = ld.wait(errAborted)
 }
-
-var errAborted = errors.New("load aborted")
 
 // wait waits for the goroutines and returns the load's error, or err if it has
 // none.
@@ -243,17 +239,8 @@ func (ld *Load) wait(err error) error {
 	if ld.err != nil {
 		err = ld.err
 	}
-	if err == error(ld.cause) && ld.cause != nil {
-		err = ld.cancelContext()
-	}
 	ld.ended(err)
 	return err
-}
-
-// cancelContext gives an error of ours the CONTEXT that a COPY would give it.
-func (ld *Load) cancelContext() *pgerr.Error {
-	line := strconv.FormatInt(ld.cutter.at.Lines+1, 10)
-	return ld.cause.With('W', "COPY "+ld.spec.Inspection.Table+", line "+line)
 }
 
 // ended does the books of a load that is over.
@@ -261,7 +248,7 @@ func (ld *Load) ended(err error) {
 	result := "ok"
 	e := pgerr.As(err)
 	switch {
-	case e != nil && ld.isCancelled():
+	case e != nil && ld.isStopped():
 		result = "cancelled"
 	case e != nil:
 		result = "error"
@@ -284,21 +271,24 @@ func (ld *Load) ended(err error) {
 	}
 }
 
-// Cancel ends the load with the given error, a cancel of the user's or a
-// timeout. It does not wait.
-func (ld *Load) Cancel(cause *pgerr.Error) {
-	ld.cancelOnce.Do(func() {
+// Cancel passes a cancel request of the user's on. As natively, it takes effect
+// when the server next looks at data.
+func (ld *Load) Cancel() { ld.stop(errCancelled) }
+
+// stop ends the load for one of the reasons above, or an error of the caller's.
+func (ld *Load) stop(cause error) {
+	ld.stopOnce.Do(func() {
 		ld.cause = cause
-		close(ld.cancelled)
+		close(ld.stopped)
 	})
 	if ld.busy.Load() {
 		ld.sess.Cancel()
 	}
 }
 
-func (ld *Load) isCancelled() bool {
+func (ld *Load) isStopped() bool {
 	select {
-	case <-ld.cancelled:
+	case <-ld.stopped:
 		return true
 	default:
 		return false

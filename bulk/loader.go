@@ -2,8 +2,6 @@ package bulk
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -145,6 +143,10 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
+	if d.Reason == rewrite.ReasonWhere {
+		// Its errors come before the first CopyInResponse.
+		return rewrite.Decision{Way: rewrite.Pass, Reason: d.Reason}
+	}
 	if !l.storeBreaker.Allow() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: ReasonBreaker}
 	}
@@ -175,9 +177,7 @@ func (l *Loader) breaker(database string) *Breaker {
 type Spec struct {
 	Statement  *rewrite.CopyStatement
 	Inspection *rewrite.Inspection
-	// InspectionRow is the row that Inspection was read from.
-	InspectionRow string
-	Decision      rewrite.Decision
+	Decision   rewrite.Decision
 	// Started is when the client's statement arrived; statement_timeout counts
 	// from there.
 	Started time.Time
@@ -193,48 +193,32 @@ type Spec struct {
 	Interrupt func(*pgerr.Error)
 }
 
-// errChanged says that the table changed between inspection and lock.
-var errChanged = errors.New("the table changed after it was inspected")
-
-// open brackets the load: it leaves the session inside a transaction block in
-// which the table is locked and the inspection holds. On an error the session
-// is as it was before.
-func open(ctx context.Context, s Session, spec *Spec) error {
-	in := spec.Inspection
-	target := "LOCK TABLE ONLY " + pgident.Qualified(in.Schema, in.Table) + " IN ROW EXCLUSIVE MODE"
-	inspect := spec.Statement.InspectSQL()
-	begin, undo := "BEGIN; "+target+"; "+inspect, "ROLLBACK"
-	if spec.InBlock {
-		begin = "SAVEPOINT pgbulkproxy_open; " + target + "; " + inspect + "; RELEASE SAVEPOINT pgbulkproxy_open"
-		undo = "ROLLBACK TO SAVEPOINT pgbulkproxy_open; RELEASE SAVEPOINT pgbulkproxy_open"
+// Open is the SQL with which a load begins: it puts the session into a
+// transaction block, or behind a savepoint inside the client's own, takes the
+// lock that COPY takes first of all, and inspects the table under it.
+func Open(stmt *rewrite.CopyStatement, inBlock bool) string {
+	sql := "LOCK TABLE ONLY " + pgident.Qualified(stmt.Schema, stmt.Table) + " IN ROW EXCLUSIVE MODE; " + stmt.InspectSQL()
+	if inBlock {
+		return "SAVEPOINT pgbulkproxy_open; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_open"
 	}
-	results, err := s.Exec(ctx, begin)
-	if err == nil && !sameInspection(results, spec.InspectionRow) {
-		err = errChanged
-		undo = "ROLLBACK"
-		if spec.InBlock {
-			return err // the savepoint is released; the lock does no harm
-		}
-	}
-	if err == nil {
-		return nil
-	}
-	if pgerr.As(err) == nil && !errors.Is(err, errChanged) {
-		return err // the connection is gone
-	}
-	if _, uerr := s.Exec(ctx, undo); uerr != nil {
-		return fmt.Errorf("undo the load's bracket: %w", uerr)
-	}
-	return err
+	return "BEGIN; " + sql
 }
 
-func sameInspection(results []Result, row string) bool {
-	for _, r := range results {
-		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
-			return string(r.Rows[0][0]) == row
-		}
+// UndoFailedOpen is the SQL that brings a session to where it was before an
+// Open that failed.
+func UndoFailedOpen(inBlock bool) string {
+	if inBlock {
+		return "ROLLBACK TO SAVEPOINT pgbulkproxy_open; RELEASE SAVEPOINT pgbulkproxy_open"
 	}
-	return false
+	return "ROLLBACK"
+}
+
+// UndoOpen is the SQL that ends what Open began, or "" where nothing is left.
+func UndoOpen(inBlock bool) string {
+	if inBlock {
+		return "" // the lock stays until the block ends, as COPY's own would
+	}
+	return "ROLLBACK"
 }
 
 // uploads bounds the uploads of one load.

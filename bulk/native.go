@@ -2,40 +2,72 @@ package bulk
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
-// startCopy starts the native COPY at the given file. From the first file on it
-// is the client's own statement; later, one that means the same without the
-// header lines.
-func (ld *Load) startCopy(number int) error {
-	if !ld.spec.InBlock && !ld.run.begun {
-		if _, err := ld.exec("BEGIN"); err != nil {
-			return err
-		}
-		ld.run.begun = true
+// startCopy starts the native COPY for what is not loaded yet. Where nothing is
+// loaded it is the client's own statement; else one that means the same for the
+// rest.
+func (ld *Load) startCopy() error {
+	if ld.run.files == 0 {
+		return ld.openCopy(ld.spec.Statement.SQL)
 	}
-	sql := ld.spec.Statement.SQL
-	if number > 1 {
-		sql = ld.spec.Statement.Native(ld.spec.Inspection, true)
+	return ld.openCopy(ld.continuation().Native(ld.spec.Inspection, ld.spec.Statement.Format != rewrite.FormatCSV))
+}
+
+// continuation is the client's statement for the rest of its data. A csv COPY
+// is given a header line of ours: as long as COPY has not seen a line's end, it
+// does not count those within quotes, and line numbers would be wrong.
+func (ld *Load) continuation() *rewrite.CopyStatement {
+	c := *ld.spec.Statement
+	if c.Format == rewrite.FormatCSV {
+		c.Header, c.HeaderMatch, c.HeaderLines = true, false, 1
 	}
+	return &c
+}
+
+func (ld *Load) openCopy(sql string) error {
 	// busy stays set: a cancel is the server's as long as the COPY lasts.
 	ld.busy.Store(true)
+	if ld.timer != nil {
+		ld.timer.Stop() // the server's own clock runs
+	}
 	c, err := ld.sess.StartCopy(ld.ctx, sql)
 	if err != nil {
 		ld.busy.Store(false)
-		return ld.cancelText(err)
+		return err
 	}
 	ld.run.copy = c
-	if ld.isCancelled() {
+	if ld.isStopped() {
 		ld.sess.Cancel() // it came before busy was set
 	}
 	return nil
+}
+
+// beginFeed sends what the COPY needs before the first data: the client's
+// binary header, or the header line of a continuation.
+func (ld *Load) beginFeed(f *file) error {
+	if ld.run.feeding {
+		return nil
+	}
+	ld.run.feeding = true
+	var head []byte
+	switch {
+	case ld.spec.Statement.Format == rewrite.FormatBinary:
+		head = f.binaryHeader
+	case ld.run.files > 0 && ld.spec.Statement.Format == rewrite.FormatCSV:
+		head = []byte(f.eol)
+		ld.run.shift = -1
+	}
+	ld.run.shift += f.before.Lines
+	return ld.atLine(ld.run.copy.Write(head))
 }
 
 // feed sends the client's bytes of one file into the COPY, and waits for its
@@ -45,7 +77,7 @@ func (ld *Load) feed(f *file) error {
 	to := f.held.Size() - int64(f.tail)
 	err := f.held.each(int64(f.head), to, ld.run.copy.Write)
 	if err != nil {
-		return ld.cancelText(ld.atLine(err, f))
+		return ld.atLine(err)
 	}
 	ld.l.metrics.bytes(legServer, int(to)-f.head)
 	ld.l.metrics.phase(phaseLoad, time.Since(began))
@@ -53,8 +85,8 @@ func (ld *Load) feed(f *file) error {
 	select {
 	case <-f.uploaded:
 		return nil
-	case <-ld.cancelled:
-		return nil // nextFile ends it
+	case <-ld.stopped:
+		return nil // nextFile looks
 	case <-ld.ctx.Done():
 		return ld.ctx.Err()
 	}
@@ -63,48 +95,21 @@ func (ld *Load) feed(f *file) error {
 // endCopy ends the native COPY with the client's frame.
 func (ld *Load) endCopy(end Frame) (int64, error) {
 	n, err := ld.run.copy.End(ld.ctx, end)
-	first := ld.run.firstCopied()
 	ld.run.copy = nil
 	ld.busy.Store(false)
-	if err != nil {
-		if first != nil {
-			err = ld.atLine(err, first)
-		}
-		return 0, ld.cancelText(err)
-	}
-	return n, nil
-}
-
-// firstCopied is the file at which the native COPY began, if any got there.
-func (r *loadRun) firstCopied() *file {
-	if len(r.copied) == 0 {
-		return nil
-	}
-	return r.copied[0]
-}
-
-// cancelText gives the error of a statement that we had cancelled the words of
-// the reason: the server knows of a request, not of a timeout.
-func (ld *Load) cancelText(err error) error {
-	if e := pgerr.As(err); e != nil && e.Code() == pgerr.QueryCanceled && ld.isCancelled() {
-		return e.With('M', ld.cause.Get('M'))
-	}
-	return err
+	return n, ld.atLine(err)
 }
 
 // atLine corrects the line numbers in the CONTEXT of an error that a native
 // COPY gave which began at a later file than the first: natively the COPY would
 // have counted the lines of the files before, too.
-func (ld *Load) atLine(err error, f *file) error {
+func (ld *Load) atLine(err error) error {
 	e := pgerr.As(err)
-	if first := ld.run.firstCopied(); first != nil {
-		f = first
-	}
-	if e == nil || f.before.Lines == 0 {
+	if e == nil || ld.run.shift == 0 {
 		return err
 	}
 	where := e.Get('W')
-	fixed := shiftLines(where, ld.spec.Inspection.Table, f.before.Lines)
+	fixed := shiftLines(where, ld.spec.Inspection.Table, ld.run.shift)
 	if fixed == where {
 		return err
 	}
@@ -151,7 +156,7 @@ func (ld *Load) complete() (int64, error) {
 		total += n
 		ld.recordImports()
 	}
-	if ld.isCancelled() {
+	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
 		return 0, ld.cause
 	}
 	sql := ""
@@ -178,8 +183,8 @@ func (ld *Load) endFrame() (Frame, error) {
 		return end, nil
 	default:
 	}
-	if ld.isCancelled() {
-		return Frame{}, ld.copyCancelled()
+	if ld.isStopped() {
+		return Frame{}, ld.obey()
 	}
 	return Frame{}, errAborted
 }
@@ -218,20 +223,22 @@ func (ld *Load) recordImports() {
 // error for the client: outside a transaction block nothing remains; inside,
 // the block has failed.
 func (ld *Load) undo(err error) error {
+	if errors.Is(err, errTimeout) {
+		err = TimeOut(ld.ctx, ld.sess)
+	}
 	e := pgerr.As(err)
 	if e == nil {
 		return err
 	}
+	if ld.spec.InBlock && error(e) == ld.cause {
+		// Nothing has failed on the server yet.
+		if uerr := FailTransaction(ld.ctx, ld.sess); uerr != nil {
+			return uerr
+		}
+	}
 	if ld.run.begun {
 		ld.run.begun = false
 		if _, uerr := ld.exec("ROLLBACK"); uerr != nil && pgerr.As(uerr) == nil {
-			return uerr
-		}
-		return e
-	}
-	if ld.spec.InBlock && e == ld.cause {
-		// Nothing has failed on the server yet.
-		if uerr := FailTransaction(ld.ctx, ld.sess); uerr != nil {
 			return uerr
 		}
 	}
@@ -245,5 +252,13 @@ func FailTransaction(ctx context.Context, s Session) error {
 	if pgerr.As(err) != nil {
 		return nil
 	}
+	return err
+}
+
+// TimeOut makes the server end a statement by statement_timeout, in place of
+// the client's, and returns its error. The session is inside a transaction
+// block, which fails.
+func TimeOut(ctx context.Context, s Session) error {
+	_, err := s.Exec(ctx, "SET LOCAL statement_timeout = 1; SELECT pg_catalog.pg_sleep(3600)")
 	return err
 }

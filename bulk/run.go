@@ -25,9 +25,14 @@ type loadRun struct {
 	// savepoint: the savepoint pgbulkproxy is open; loaded: what lies behind it
 	// is a file that is in, and not one that failed.
 	savepoint, loaded bool
-	// rows that external tables have loaded.
-	rows int64
-	copy Copy
+	// files and rows that external tables have loaded.
+	files int
+	rows  int64
+	copy  Copy
+	// shift is what is to be added to the line numbers of copy's errors.
+	shift int64
+	// feeding: copy was given data.
+	feeding bool
 	// copied are the files that went into copy, for the ledger.
 	copied []*file
 	// reason why an external load went on natively, or "".
@@ -62,7 +67,7 @@ func (ld *Load) loop() {
 // loadFiles loads the files as they come, until the data ends.
 func (ld *Load) loadFiles() error {
 	if ld.spec.Decision.Method == rewrite.MethodCopy {
-		if err := ld.startCopy(1); err != nil {
+		if err := ld.startCopy(); err != nil {
 			return err
 		}
 	}
@@ -84,12 +89,16 @@ func (ld *Load) loadFiles() error {
 func (ld *Load) nextFile() (*file, error) {
 	alive, stop := ld.keepAlive()
 	defer stop()
+	stopped := ld.stopped
 	for {
 		select {
 		case f := <-ld.files:
 			return f, nil
-		case <-ld.cancelled:
-			return nil, ld.copyCancelled()
+		case <-stopped:
+			if err := ld.obey(); err != nil {
+				return nil, err
+			}
+			stopped, alive = nil, nil // the server has the cancel, and a COPY
 		case <-ld.ctx.Done():
 			return nil, context.Cause(ld.ctx)
 		case <-alive:
@@ -100,14 +109,27 @@ func (ld *Load) nextFile() (*file, error) {
 	}
 }
 
-// copyCancelled returns the error of a cancelled load. A COPY that is under way
-// is ended by the server, whose error has the CONTEXT.
-func (ld *Load) copyCancelled() error {
-	if ld.run.copy == nil {
-		return ld.cause
+// obey carries out a stop while no statement runs. A cancel of the user's goes
+// to the server once a COPY runs there; it then takes effect at the next data,
+// as natively. Everything else ends the load at once.
+func (ld *Load) obey() error {
+	copying := ld.run.copy != nil
+	switch {
+	case errors.Is(ld.cause, errCancelled) || errors.Is(ld.cause, errTimeout) && copying:
+		if copying {
+			return nil // stop has sent it
+		}
+		if err := ld.fallBack("cancel"); err != nil {
+			return err
+		}
+		return ld.startCopy()
+	case copying:
+		_, err := ld.endCopy(Frame{Type: 'f', Body: []byte("load stopped\x00")})
+		if err != nil && pgerr.As(err) == nil {
+			return err
+		}
 	}
-	_, err := ld.endCopy(Frame{Type: 'f', Body: append([]byte(ld.cause.Get('M')), 0)})
-	return err
+	return ld.cause
 }
 
 // keepAlive ticks at a third of the shortest idle timeout of the session, or
@@ -135,18 +157,12 @@ func (ld *Load) loadFile(f *file) error {
 		if done || err != nil {
 			return err
 		}
-		if err := ld.startCopy(f.number); err != nil {
-			return ld.atLine(err, f)
-		}
-		if ld.spec.Statement.Format == rewrite.FormatBinary {
-			if err := ld.run.copy.Write(f.binaryHeader); err != nil {
-				return ld.atLine(err, f)
-			}
-		}
-	} else if f.number == 1 && len(f.binaryHeader) > 0 {
-		if err := ld.run.copy.Write(f.binaryHeader); err != nil {
+		if err := ld.startCopy(); err != nil {
 			return err
 		}
+	}
+	if err := ld.beginFeed(f); err != nil {
+		return err
 	}
 	return ld.feed(f)
 }
@@ -160,6 +176,9 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 	if err := ld.awaitUpload(f); err != nil {
 		return false, err
 	}
+	if ld.isStopped() {
+		return false, ld.stopExternal(nil)
+	}
 	if f.upErr != nil {
 		return false, ld.fallBack("store")
 	}
@@ -168,12 +187,13 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 	switch {
 	case err == nil && count == f.rows:
 		ld.run.loaded = true
+		ld.run.files++
 		ld.run.rows += count
 		ld.l.breaker(ld.spec.Inspection.Database).Success()
 		ld.l.metrics.phase(phaseLoad, time.Since(began))
 		return true, nil
-	case ld.isCancelled():
-		return false, ld.cause
+	case ld.isStopped():
+		return false, ld.stopExternal(err)
 	case err == nil:
 		ld.log.Error("engine read another number of rows than were staged", "file", f.number, "rows", f.rows, "read", count)
 		ld.l.breaker(ld.spec.Inspection.Database).Failure()
@@ -188,6 +208,19 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 		ld.log.Warn("load by external table, going on natively", "file", f.number, "error", engine.MaskURL(err.Error()))
 	}
 	return false, ld.fallBack("engine")
+}
+
+// stopExternal follows a stop before, during or after a file's load: a cancel
+// goes on natively, where the server meets it; all else ends the load. err is
+// that of the file's load, if it ran.
+func (ld *Load) stopExternal(err error) error {
+	if err != nil && (pgerr.As(err) == nil || errors.Is(err, errBracket)) {
+		return err
+	}
+	if !errors.Is(ld.cause, errCancelled) {
+		return ld.cause
+	}
+	return ld.fallBack("cancel")
 }
 
 // isDataError says that the client's data, not the engine, is the likely cause:
@@ -288,8 +321,8 @@ func (ld *Load) awaitUpload(f *file) error {
 		select {
 		case <-f.uploaded:
 			return nil
-		case <-ld.cancelled:
-			return ld.cause
+		case <-ld.stopped:
+			return nil // tryExternal looks
 		case <-ld.ctx.Done():
 			return context.Cause(ld.ctx)
 		case <-alive:

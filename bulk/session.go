@@ -16,7 +16,8 @@ type Session interface {
 	StartCopy(ctx context.Context, sql string) (Copy, error)
 	// Notify passes NoticeResponse bodies of an Exec on to the client.
 	Notify(notices [][]byte) error
-	// Cancel asks the server to cancel what runs now. It does not wait.
+	// Cancel asks the server to cancel what runs now, and returns when the
+	// server has seen the request.
 	Cancel()
 }
 
@@ -42,10 +43,12 @@ type Copy interface {
 	End(ctx context.Context, end Frame) (rows int64, err error)
 }
 
-// Frame is one protocol message: a type byte and a body.
+// Frame is one protocol message: a type byte and a body; or Raw bytes, where
+// the client sent something that is no message.
 type Frame struct {
 	Type byte
 	Body []byte
+	Raw  []byte
 }
 
 // CopyDone returns the frame that ends COPY data in good order.

@@ -22,8 +22,18 @@ func (t *copyTask) endHeld(err error) error {
 		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
 		return t.replay()
 	}
-	if e := pgerr.As(err); e != nil && t.s.ctx.Err() == nil {
-		return t.cancelHeld(e)
+	switch {
+	case errors.Is(err, errHeldTimeout):
+		return t.timeOutHeld()
+	case errors.Is(err, errCancelHeld):
+		// The server gets the statement, the data so far, and the cancel: it
+		// takes effect when the server next looks at data, as natively.
+		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
+		if err := t.replay(); err != nil {
+			return err
+		}
+		t.s.srv.forwardCancel(t.s.ctx, t.s.est)
+		return nil
 	}
 	return err
 }
@@ -32,6 +42,9 @@ func (t *copyTask) endHeld(err error) error {
 // What follows is relayed: the server ignores COPY messages after an error.
 func (t *copyTask) replay() error {
 	s := t.s
+	if err := t.undoOpen(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	for _, e := range t.native.entries {
 		if t.extended() {
@@ -55,16 +68,18 @@ func (t *copyTask) replay() error {
 	return s.writeServer(out)
 }
 
-// cancelHeld ends a COPY whose data is still held with an error of the proxy's
-// own, such as a cancel: the transaction, if there is one, must fail with it.
-func (t *copyTask) cancelHeld(e *pgerr.Error) error {
-	if t.s.txStatus() == 'T' {
-		in := t.s.inject()
-		err := bulk.FailTransaction(t.s.ctx, in)
-		in.release()
-		if err != nil {
-			return err
-		}
+// timeOutHeld ends a COPY whose data is still held when its statement_timeout
+// has passed.
+func (t *copyTask) timeOutHeld() error {
+	in := t.s.inject()
+	err := bulk.TimeOut(t.s.ctx, in)
+	e := pgerr.As(err)
+	if e != nil && !e.IsFatal() && !t.inBlock {
+		_, err = in.Exec(t.s.ctx, bulk.UndoOpen(false))
+	}
+	in.release()
+	if e == nil || t.s.ctx.Err() != nil {
+		return err
 	}
 	return t.replyError(e)
 }
@@ -73,31 +88,29 @@ func (t *copyTask) cancelHeld(e *pgerr.Error) error {
 // with a frame, else why receiving ended.
 func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 	s := t.s
-	if s.ctx.Err() != nil || (err != nil && pgerr.As(err) == nil) {
+	var rows int64
+	switch {
+	case err == nil && s.ctx.Err() == nil:
+		rows, err = t.load.Finish(s.ctx, end)
+	case err != nil && s.ctx.Err() == nil && pgerr.As(err) != nil:
+		err = t.load.Fail(s.ctx, err)
+	default:
 		// The client or the server is gone: the server rolls back.
 		t.load.Abort()
-		t.in.release()
-		if err == nil {
-			err = context.Cause(s.ctx)
-		}
-		return err
 	}
-	var rows int64
-	if err == nil {
-		rows, err = t.load.Finish(s.ctx, end)
-	} else {
-		err = t.load.Fail(s.ctx, err)
-	}
+	s.clearLoad()
 	t.in.release()
-	if err != nil {
-		e := pgerr.As(err)
-		if e == nil {
-			return err
+	e := pgerr.As(err)
+	switch {
+	case s.ctx.Err() != nil:
+		if e != nil && !e.IsFatal() {
+			_ = s.writeClient(errorFrame(nil, e)) // the last words before the server's
 		}
-		if t.load.Pending() {
-			s.keepUnsettled(t.load)
-		}
+		return context.Cause(s.ctx)
+	case e != nil:
 		return t.replyError(e)
+	case err != nil:
+		return err
 	}
 	s.keepUnsettled(t.load)
 	return t.replySuccess(rows)
@@ -107,10 +120,31 @@ func (t *copyTask) replySuccess(rows int64) error {
 	out := frame.AppendString(nil, 'C', fmt.Sprintf("COPY %d", rows))
 	if t.extended() {
 		t.s.unsynced, t.s.executed = true, true
-		t.s.commitSync = t.s.txStatus() == 'T' && t.load.CommitLater()
-		return t.s.writeClient(out)
+		t.s.commitSync = t.load.CommitLater()
+		if err := t.s.writeClient(out); err != nil {
+			return err
+		}
+		return t.reparse(true)
 	}
+	out = append(out, t.s.takePending()...)
 	return t.s.writeClient(readyFrame(out, t.s.txStatus()))
+}
+
+// reparse restores the unnamed prepared statement, which the proxy's own
+// queries have replaced: the client may bind it again. unsynced says that the
+// client's Sync is still to come.
+func (t *copyTask) reparse(unsynced bool) error {
+	if len(t.held.reparse) == 0 || t.s.txStatus() == 'E' {
+		return nil
+	}
+	s := t.s
+	s.mu.Lock()
+	s.queue.push(entParse | hideReplies)
+	s.mu.Unlock()
+	if unsynced && s.commitSync {
+		s.reparse = t.held.reparse
+	}
+	return s.writeServer(t.held.reparse)
 }
 
 // replyError answers with an error. In the extended protocol the client's
@@ -118,6 +152,7 @@ func (t *copyTask) replySuccess(rows int64) error {
 func (t *copyTask) replyError(e *pgerr.Error) error {
 	out := errorFrame(nil, e)
 	if !t.extended() {
+		out = append(out, t.s.takePending()...)
 		out = readyFrame(out, t.s.txStatus())
 	}
 	if err := t.s.writeClient(out); err != nil {
@@ -125,6 +160,9 @@ func (t *copyTask) replyError(e *pgerr.Error) error {
 	}
 	t.s.clearLoad()
 	if err := t.s.skipBody(); err != nil || !t.extended() {
+		return err
+	}
+	if err := t.reparse(false); err != nil {
 		return err
 	}
 	return t.s.discardToSync()
@@ -155,16 +193,39 @@ func (s *session) clearLoad() {
 	s.mu.Unlock()
 }
 
-// interrupt makes the client pump stop reading and end the load with e. It may
-// be called from any goroutine, and does nothing when t is over.
-func (s *session) interrupt(t *copyTask, e *pgerr.Error) {
+// armKeepAlive sets the read deadline for the next keep-alive, unless the load
+// was interrupted already.
+func (s *session) armKeepAlive(t *copyTask) {
+	at := t.nextAlive()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !at.IsZero() && s.interrupted == nil && s.ctx.Err() == nil {
+		_ = s.client.SetReadDeadline(at)
+	}
+}
+
+// disarm clears a read deadline that armKeepAlive has set.
+func (s *session) disarm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.interrupted == nil && s.ctx.Err() == nil {
+		_ = s.client.SetReadDeadline(time.Time{})
+	}
+}
+
+// errCancelHeld: a CancelRequest came while data was held.
+var errCancelHeld = errors.New("canceled while data is held")
+
+// interrupt makes the client pump stop reading and end the load with err. It
+// may be called from any goroutine, and does nothing when t is over.
+func (s *session) interrupt(t *copyTask, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.load != cancelable(t) {
 		return // it is over, and another may have begun
 	}
 	if s.interrupted == nil {
-		s.interrupted = e
+		s.interrupted = err
 	}
 	_ = s.client.SetReadDeadline(time.Unix(1, 0))
 }
@@ -178,19 +239,21 @@ func (s *session) interruption() error {
 		return nil
 	}
 	_ = s.client.SetReadDeadline(time.Time{})
-	return s.interrupted
+	err := s.interrupted
+	s.interrupted = nil
+	return err
 }
 
 // Cancel implements cancelable: a CancelRequest came.
-func (t *copyTask) Cancel(cause *pgerr.Error) {
+func (t *copyTask) Cancel() {
 	t.s.mu.Lock()
 	l := t.load
 	t.s.mu.Unlock()
 	if l != nil {
-		l.Cancel(cause)
+		l.Cancel()
 		return
 	}
-	t.s.interrupt(t, cause)
+	t.s.interrupt(t, errCancelHeld)
 }
 
 func (s *session) keepUnsettled(l *bulk.Load) {

@@ -25,13 +25,13 @@ import (
 //	stage    the data goes to a bulk.Load
 //	finish   the load's outcome becomes the reply
 type copyTask struct {
-	s      *session
-	stmt   *rewrite.CopyStatement
-	insp   *rewrite.Inspection
-	row    string    // that insp was read from
-	held   *heldBind // nil in the simple protocol
-	native nativeRun
-	began  time.Time
+	s       *session
+	stmt    *rewrite.CopyStatement
+	insp    *rewrite.Inspection
+	inBlock bool      // the client is inside a transaction block of its own
+	held    *heldBind // nil in the simple protocol
+	native  nativeRun
+	began   time.Time
 
 	hold []byte
 	load *bulk.Load // guarded by s.mu where Cancel reads it
@@ -40,47 +40,64 @@ type copyTask struct {
 
 func (t *copyTask) extended() bool { return t.held != nil }
 
-// decide runs the inspection on the client's session and classifies. An error
-// of type *pgerr.Error is one that the client's statement must fail with.
+// decide takes the table's lock and inspects it on the client's session, and
+// classifies. Where the decision is not to stage, the session is as it was, but
+// for an undo that goes out with the next write. An error of type *pgerr.Error
+// is one that the client's statement must fail with.
 func (t *copyTask) decide() (rewrite.Decision, error) {
 	t.began = time.Now()
+	t.inBlock = t.s.txStatus() == 'T'
 	in := t.s.inject()
 	defer in.release()
 	row, err := t.inspect(in)
 	if err != nil {
 		return rewrite.Decision{}, err
 	}
+	d := rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}
 	if row == "" {
-		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, nil
+		return d, nil
 	}
 	t.insp, err = rewrite.ParseInspection(row)
 	if err != nil {
 		t.s.log.Warn("inspection is unreadable, relaying", "error", err)
-		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, nil
+	} else {
+		d = t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
 	}
-	t.row = row
-	return t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.s.txStatus() == 'T'), nil
+	if d.Way == rewrite.Pass {
+		return d, t.undoOpen()
+	}
+	return d, nil
 }
 
-// inspect returns the inspection's row, or "" where the server does not know
-// how to answer it. Inside a transaction block a savepoint keeps such a failure
-// from the client's transaction. A cancel is the client's own.
-func (t *copyTask) inspect(in *injector) (string, error) {
-	sql := t.stmt.InspectSQL()
-	inBlock := t.s.txStatus() == 'T'
-	if inBlock {
-		sql = "SAVEPOINT pgbulkproxy_inspect; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_inspect"
+// undoOpen ends what the inspection began, without waiting: what is written
+// next to the server comes behind it.
+func (t *copyTask) undoOpen() error {
+	sql := bulk.UndoOpen(t.inBlock)
+	if sql == "" {
+		return nil
 	}
-	results, err := in.Exec(t.s.ctx, sql)
-	if e := pgerr.As(err); e != nil {
-		if e.Code() == pgerr.QueryCanceled {
+	t.s.mu.Lock()
+	t.s.queue.push(entQuery | hideReplies | hideReady)
+	t.s.mu.Unlock()
+	return t.s.writeServer(frame.AppendString(nil, 'Q', sql))
+}
+
+// inspect returns the inspection's row, or "" where the statement is to be
+// relayed: where there is no such table, for example, the server says so best.
+func (t *copyTask) inspect(in *injector) (string, error) {
+	results, err := in.Exec(t.s.ctx, bulk.Open(t.stmt, t.inBlock))
+	if e := pgerr.As(err); e != nil && !e.IsFatal() {
+		mine := isWaitError(e)
+		if mine && t.inBlock {
+			return "", e // the client's block has failed, as it would natively
+		}
+		if _, uerr := in.Exec(t.s.ctx, bulk.UndoFailedOpen(t.inBlock)); uerr != nil {
+			return "", uerr
+		}
+		if mine {
 			return "", e
 		}
-		t.s.log.Warn("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
-		if inBlock {
-			_, err = in.Exec(t.s.ctx, "ROLLBACK TO SAVEPOINT pgbulkproxy_inspect; RELEASE SAVEPOINT pgbulkproxy_inspect")
-			return "", err
-		}
+		t.s.log.Debug("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
 		return "", nil
 	}
 	if err != nil {
@@ -91,7 +108,18 @@ func (t *copyTask) inspect(in *injector) (string, error) {
 			return string(r.Rows[0][0]), nil
 		}
 	}
-	return "", nil
+	return "", t.undoOpen()
+}
+
+// isWaitError says that an error came from waiting for the lock, where the
+// client's own statement would have waited and failed: a cancel or timeout
+// (57014), lock_timeout (55P03), a deadlock (40P01).
+func isWaitError(e *pgerr.Error) bool {
+	switch e.Code() {
+	case pgerr.QueryCanceled, "55P03", "40P01":
+		return true
+	}
+	return false
 }
 
 // failDecision ends the statement with an error that came before its
@@ -108,15 +136,25 @@ func (t *copyTask) failDecision(err error, size int) error {
 // refuse answers a statement that asks for something we don't have yet.
 func (t *copyTask) refuse(refusal *rewrite.Refusal, reason rewrite.Reason) error {
 	t.s.srv.metrics.count(rewrite.KindCopy, rewrite.Decision{Way: rewrite.Refuse, Reason: reason})
-	if t.s.txStatus() == 'T' {
-		in := t.s.inject()
-		err := bulk.FailTransaction(t.s.ctx, in)
-		in.release()
-		if err != nil {
-			return err
-		}
+	return t.fail(refusal.ErrorResponse())
+}
+
+// fail ends a statement that has not reached the server with an error of the
+// proxy's own.
+func (t *copyTask) fail(e *pgerr.Error) error {
+	in := t.s.inject()
+	var err error
+	switch {
+	case t.inBlock:
+		err = bulk.FailTransaction(t.s.ctx, in)
+	case t.s.txStatus() == 'T':
+		_, err = in.Exec(t.s.ctx, bulk.UndoOpen(false))
 	}
-	return t.replyError(refusal.ErrorResponse())
+	in.release()
+	if err != nil {
+		return err
+	}
+	return t.replyError(e)
 }
 
 // run takes the statement over; d is stage or refuse.
@@ -175,7 +213,7 @@ func (t *copyTask) receive(d rewrite.Decision) (bulk.Frame, error) {
 			}
 		}
 		if bad != nil {
-			return bulk.Frame{}, bad
+			return t.unreadable(bad)
 		}
 		if !other {
 			if err := t.fill(); err != nil {
@@ -202,6 +240,18 @@ func (t *copyTask) receive(d rewrite.Decision) (bulk.Frame, error) {
 		s.cr.Discard(len(raw))
 		return end, nil
 	}
+}
+
+// unreadable ends the data at a header that can't be right: the server gets to
+// see it, and says what it thinks of it.
+func (t *copyTask) unreadable(bad error) (bulk.Frame, error) {
+	if t.load == nil {
+		return bulk.Frame{}, bad
+	}
+	raw := t.s.cr.Buffered()
+	end := bulk.Frame{Raw: append([]byte(nil), raw[:frame.HeaderLen]...)}
+	t.s.cr.Discard(frame.HeaderLen)
+	return end, nil
 }
 
 // gather moves the bodies of the CopyData frames at the start of p together, in
@@ -246,26 +296,82 @@ func (s *session) dropFrame() error {
 	return s.copyBody(n, nil)
 }
 
-// fill reads from the client. A load that failed or was cancelled interrupts
-// the read; then the reason is returned.
+// fill reads from the client. A load that has failed, or a cancel, interrupts
+// the read; then the reason is returned. While data is held, the session idles
+// inside a transaction block: it is kept alive where a timeout would end it.
 func (t *copyTask) fill() error {
-	err := t.s.cr.Fill()
-	if err == nil {
+	for {
+		if t.load == nil {
+			t.s.armKeepAlive(t)
+		}
+		err := t.s.cr.Fill()
+		if err == nil {
+			return nil
+		}
+		if t.s.ctx.Err() != nil {
+			return context.Cause(t.s.ctx)
+		}
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
+			switch e := t.s.interruption(); {
+			case errors.Is(e, errCancelHeld) && t.load != nil:
+				t.load.Cancel() // it came just before the load began
+				continue
+			case e != nil:
+				return e
+			}
+			if err := t.keepAlive(); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+}
+
+// keepAlive runs an empty statement, and ends the held COPY when its
+// statement_timeout has passed.
+func (t *copyTask) keepAlive() error {
+	if t.load != nil {
+		t.s.disarm() // set while data was held
 		return nil
 	}
-	if t.s.ctx.Err() != nil {
-		return context.Cause(t.s.ctx)
+	if limit := t.insp.StatementTimeout; limit > 0 && time.Since(t.began) >= limit {
+		return errHeldTimeout
 	}
-	var ne net.Error
-	if errors.As(err, &ne) && ne.Timeout() {
-		if e := t.s.interruption(); e != nil {
-			return e
+	in := t.s.inject()
+	defer in.release()
+	_, err := in.Exec(t.s.ctx, "")
+	return err
+}
+
+// errHeldTimeout: statement_timeout passed while data was held.
+var errHeldTimeout = errors.New("statement timeout")
+
+// nextAlive returns when the client's read has to be interrupted: a third of
+// the shortest idle timeout from now, or when statement_timeout will have
+// passed; zero where neither is set.
+func (t *copyTask) nextAlive() time.Time {
+	var at time.Time
+	for _, d := range []time.Duration{t.insp.IdleInTransactionTimeout, t.insp.IdleSessionTimeout} {
+		if d > 0 {
+			at = earlier(at, time.Now().Add(max(d/3, time.Millisecond)))
 		}
 	}
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+	if d := t.insp.StatementTimeout; d > 0 {
+		at = earlier(at, t.began.Add(d))
 	}
-	return err
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // data takes a piece of COPY data: held first, staged from the threshold on.
@@ -310,10 +416,9 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 }
 
 func (t *copyTask) spec(d rewrite.Decision) bulk.Spec {
-	inBlock := t.s.txStatus() == 'T'
 	return bulk.Spec{
-		Statement: t.stmt, Inspection: t.insp, InspectionRow: t.row, Decision: d,
-		Started: t.began, InBlock: inBlock, CommitLater: t.extended() && !inBlock,
+		Statement: t.stmt, Inspection: t.insp, Decision: d,
+		Started: t.began, InBlock: t.inBlock, CommitLater: t.extended() && !t.inBlock,
 		Session: t.s.id, Interrupt: func(e *pgerr.Error) { t.s.interrupt(t, e) },
 	}
 }

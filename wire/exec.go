@@ -160,15 +160,14 @@ func (in *injector) Notify(notices [][]byte) error {
 // Cancel implements bulk.Session.
 func (in *injector) Cancel() {
 	in.mu.Lock()
-	defer in.mu.Unlock()
 	if in.released {
+		in.mu.Unlock()
 		return
 	}
 	in.cancels.Add(1)
-	go func() {
-		defer in.cancels.Done()
-		in.s.srv.forwardCancel(in.s.ctx, in.s.est)
-	}()
+	in.mu.Unlock()
+	defer in.cancels.Done()
+	in.s.srv.forwardCancel(in.s.ctx, in.s.est)
 }
 
 // StartCopy implements bulk.Session.
@@ -236,9 +235,10 @@ func (c *copyIn) poll() error {
 				return c.drain(context.Background())
 			}
 			c.reply(f)
-		case <-c.in.s.ctx.Done():
-			return context.Cause(c.in.s.ctx)
 		default:
+			if c.in.s.ctx.Err() != nil {
+				return context.Cause(c.in.s.ctx)
+			}
 			return nil
 		}
 	}
@@ -249,6 +249,9 @@ func (c *copyIn) poll() error {
 func (c *copyIn) drain(ctx context.Context) error {
 	for !c.over {
 		f, err := c.in.next(ctx)
+		if err != nil && c.failed != nil {
+			return c.failed // it came before the end of the session
+		}
 		if err != nil {
 			return err
 		}
@@ -281,7 +284,11 @@ func (c *copyIn) End(ctx context.Context, end bulk.Frame) (int64, error) {
 	if err := c.poll(); err != nil || c.over {
 		return 0, err
 	}
-	if err := c.in.s.writeServer(frame.Append(nil, end.Type, end.Body)); err != nil {
+	out := end.Raw
+	if out == nil {
+		out = frame.Append(nil, end.Type, end.Body)
+	}
+	if err := c.in.s.writeServer(out); err != nil {
 		return 0, fmt.Errorf("write to server: %w", err)
 	}
 	if err := c.drain(ctx); err != nil {

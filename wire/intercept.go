@@ -38,7 +38,7 @@ func (s *session) onQuery() error {
 	if s.txStatus() == 'E' {
 		return s.passQuery(rewrite.ReasonFailedTransaction)
 	}
-	t := &copyTask{s: s, stmt: stmt, native: simpleNative(stmt)}
+	t := &copyTask{s: s, stmt: stmt, native: simpleNative(stmt), inBlock: s.txStatus() == 'T'}
 	if refusal != nil {
 		s.cr.Discard(frame.HeaderLen + len(body))
 		return t.refuse(refusal, rewrite.ReasonUnsupportedOption)
@@ -81,7 +81,7 @@ func (s *session) passQuery(reason rewrite.Reason) error {
 // onParse handles a Parse whose text starts with COPY. The Parse itself is
 // always relayed, so that the server checks it; only its name is remembered.
 func (s *session) onParse() error {
-	_, body, _, err := s.peekFrame(s.srv.cfg.MaxStatement)
+	_, body, raw, err := s.peekFrame(s.srv.cfg.MaxStatement)
 	if errors.Is(err, errTooLong) {
 		s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonTooLong)
 		return s.relayOne(entParse)
@@ -98,7 +98,7 @@ func (s *session) onParse() error {
 	s.mu.Lock()
 	s.statements.forget(name)
 	if stmt != nil {
-		s.statements.add(string(name), stmt)
+		s.statements.add(string(name), stmt, raw)
 	}
 	s.mu.Unlock()
 	if stmt == nil {
@@ -113,6 +113,9 @@ type heldBind struct {
 	portal string
 	frames []byte // whole frames, as sent
 	kinds  []entry
+	// reparse is the Parse of an unnamed statement, else nil. A simple Query
+	// drops the unnamed statement, and the proxy's own are simple.
+	reparse []byte
 }
 
 // maxHeldFrames bounds the Bind and Describe messages that are held.
@@ -127,12 +130,14 @@ func (s *session) onBind() error {
 	if err != nil {
 		return err
 	}
-	portal, rest, _ := frame.CString(body)
-	name, _, _ := frame.CString(rest)
+	name, ok := plainBind(body)
+	if !ok {
+		return s.relayOne(entBind)
+	}
 	s.mu.Lock()
-	stmt := s.statements.get(string(name))
+	stmt, parse := s.statements.get(name), s.statements.unnamed(name)
 	s.mu.Unlock()
-	h := &heldBind{portal: string(portal), frames: append([]byte(nil), raw...), kinds: []entry{entBind}}
+	h := &heldBind{frames: append([]byte(nil), raw...), kinds: []entry{entBind}, reparse: parse}
 	s.cr.Discard(len(raw))
 	for {
 		typ, body, raw, err := s.peekFrame(maxHeldFrames)
@@ -153,6 +158,17 @@ func (s *session) onBind() error {
 	}
 }
 
+// plainBind returns the statement of a Bind to the unnamed portal without
+// parameters. A named portal could be used again after its COPY.
+func plainBind(body []byte) (statement string, ok bool) {
+	portal, rest, ok := frame.CString(body)
+	if !ok || len(portal) > 0 {
+		return "", false
+	}
+	name, rest, ok := frame.CString(rest)
+	return string(name), ok && len(rest) >= 4 && rest[0]|rest[1]|rest[2]|rest[3] == 0
+}
+
 func isPortal(body []byte, portal string) bool {
 	return len(body) == len(portal)+2 && body[0] == 'P' && string(body[1:1+len(portal)]) == portal
 }
@@ -171,6 +187,20 @@ func (s *session) releaseHeld(h *heldBind) error {
 	}
 	s.mu.Unlock()
 	return s.writeServer(h.frames)
+}
+
+// releaseParsed is releaseHeld after queries of ours: the unnamed statement has
+// to be parsed again.
+func (s *session) releaseParsed(h *heldBind) error {
+	if h.reparse != nil {
+		s.mu.Lock()
+		s.queue.push(entParse | hideReplies)
+		s.mu.Unlock()
+		if err := s.writeServer(h.reparse); err != nil {
+			return err
+		}
+	}
+	return s.releaseHeld(h)
 }
 
 // onExecute handles the Execute of a held COPY, which stands at the front of
@@ -202,7 +232,8 @@ func (s *session) onExecute(stmt *rewrite.CopyStatement, h *heldBind) error {
 	case err != nil:
 		return t.failDecision(err, frame.HeaderLen+len(body))
 	case d.Way == rewrite.Pass:
-		return pass(d.Reason)
+		s.srv.metrics.pass(rewrite.KindCopy, d.Reason)
+		return s.releaseParsed(h)
 	}
 	s.cr.Discard(frame.HeaderLen + len(body))
 	return t.run(d)
@@ -306,11 +337,18 @@ func (s *session) onCommitPoint() error {
 	} else {
 		s.queue.push(entQuery | hideReplies | hideReady)
 	}
+	out = frame.AppendString(out, 'Q', "COMMIT")
+	if s.reparse != nil && typ == 'S' {
+		s.queue.push(entParse | hideReplies)
+		s.queue.push(entSync | hideReady)
+		out = frame.Append(append(out, s.reparse...), 'S', nil)
+	}
+	s.reparse = nil
 	s.mu.Unlock()
 	if typ == 'S' {
 		s.cr.Discard(len(raw))
 	}
-	return s.writeServer(frame.AppendString(out, 'Q', "COMMIT"))
+	return s.writeServer(out)
 }
 
 // simpleNative returns the frames that run the client's own statement by the
@@ -327,7 +365,10 @@ func simpleNative(stmt *rewrite.CopyStatement) nativeRun {
 
 // extendedNative is simpleNative for a held Bind, Describe and Execute.
 func extendedNative(h *heldBind, execute []byte) nativeRun {
-	n := nativeRun{frames: append(append([]byte(nil), h.frames...), execute...)}
+	n := nativeRun{frames: append(append(append([]byte(nil), h.reparse...), h.frames...), execute...)}
+	if h.reparse != nil {
+		n.entries = append(n.entries, entParse|hideReplies)
+	}
 	for _, k := range h.kinds {
 		n.entries = append(n.entries, k|hideReplies)
 	}

@@ -15,6 +15,8 @@ type preparedCopies struct {
 
 type preparedCopy struct {
 	stmt *rewrite.CopyStatement
+	// parse is the whole Parse message, kept for the unnamed statement.
+	parse []byte
 	// confirmed: a ReadyForQuery came after the Parse, and no error before it.
 	confirmed bool
 }
@@ -24,13 +26,26 @@ const maxPrepared = 1024
 
 func (p *preparedCopies) count() int { return len(p.byName) }
 
-func (p *preparedCopies) add(name string, stmt *rewrite.CopyStatement) {
+func (p *preparedCopies) add(name string, stmt *rewrite.CopyStatement, parse []byte) {
 	if p.byName == nil {
 		p.byName = make(map[string]*preparedCopy)
 	}
-	if len(p.byName) < maxPrepared {
-		p.byName[name] = &preparedCopy{stmt: stmt}
+	if len(p.byName) >= maxPrepared {
+		return
 	}
+	c := &preparedCopy{stmt: stmt}
+	if name == "" {
+		c.parse = append([]byte(nil), parse...)
+	}
+	p.byName[name] = c
+}
+
+// unnamed returns the Parse message of the unnamed statement, nil for others.
+func (p *preparedCopies) unnamed(name string) []byte {
+	if c := p.byName[name]; c != nil && name == "" {
+		return c.parse
+	}
+	return nil
 }
 
 func (p *preparedCopies) get(name string) *rewrite.CopyStatement {

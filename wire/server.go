@@ -154,12 +154,14 @@ func (srv *Server) drain(stop context.CancelFunc) {
 
 // shutdown ends a session from outside: the client is told why.
 func (s *session) shutdown(e *pgerr.Error) {
+	s.mu.Lock()
+	if s.fatal == nil {
+		s.fatal = errorFrame(nil, e)
+	}
+	s.mu.Unlock()
 	s.end(e)
 	_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
-	go func() {
-		_ = s.writeClient(errorFrame(nil, e)) // it may be gone
-		_ = s.server.Close()
-	}()
+	_ = s.server.Close() // ends the server pump, and with it the session
 }
 
 func (srv *Server) handle(ctx context.Context, c net.Conn) {
@@ -248,7 +250,7 @@ func (srv *Server) cancel(ctx context.Context, req *handshake.CancelRequest) {
 		load := s.load
 		s.mu.Unlock()
 		if load != nil {
-			load.Cancel(pgerr.New(pgerr.QueryCanceled, "canceling statement due to user request"))
+			load.Cancel()
 			return
 		}
 	}

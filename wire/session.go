@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
-	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
 )
@@ -53,7 +52,12 @@ type session struct {
 	idleWait   chan struct{}
 	load       cancelable // the load under way, if any
 	// interrupted is why that load must end.
-	interrupted *pgerr.Error
+	interrupted error
+	// pending are messages that the server sent while it was busy with us, and
+	// which it sends before a ReadyForQuery natively.
+	pending []byte
+	// fatal is the server's last word, or ours.
+	fatal []byte
 	// extError: an extended message failed, and its Sync is not answered yet.
 	extError bool
 	// unsettled are loads whose transaction has not ended yet.
@@ -61,13 +65,14 @@ type session struct {
 
 	// The client pump's own.
 	clientSkip int
-	unsynced   bool // extended messages since the last Sync
-	executed   bool // a Bind or Execute among them
-	commitSync bool // the next Sync has to commit our transaction block
+	unsynced   bool   // extended messages since the last Sync
+	executed   bool   // a Bind or Execute among them
+	commitSync bool   // the next Sync has to commit our transaction block
+	reparse    []byte // the Parse to repeat after that commit
 }
 
 // cancelable is a load that a CancelRequest can end.
-type cancelable interface{ Cancel(cause *pgerr.Error) }
+type cancelable interface{ Cancel() }
 
 func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 	if est.ParameterStatus == nil {
@@ -106,6 +111,10 @@ func (s *session) run() {
 		_ = s.server.SetReadDeadline(time.Now().Add(lastWords))
 	}
 	<-serverDone
+	if s.fatal != nil {
+		_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
+		_ = s.writeClient(s.fatal) // the client may be gone
+	}
 	s.settle()
 	_ = s.server.Close()
 	linger(s.client)

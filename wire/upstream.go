@@ -63,7 +63,13 @@ func (s *session) relayFrames() error {
 
 	var err error
 	for _, part := range w.show {
-		if err = s.writeClient(p[part.from:part.to]); err != nil {
+		if part.before != nil {
+			err = s.writeClient(part.before)
+		}
+		if err == nil {
+			err = s.writeClient(p[part.from:part.to])
+		}
+		if err != nil {
 			break
 		}
 	}
@@ -82,7 +88,11 @@ func (s *session) relayFrames() error {
 	return err
 }
 
-type span struct{ from, to int }
+// span is a part of the buffer that goes to the client, behind before.
+type span struct {
+	from, to int
+	before   []byte
+}
 
 // walked is what walkServer found: seen bytes are done with, and the spans of
 // show go to the client.
@@ -94,6 +104,7 @@ type walked struct {
 // walkServer follows the frames in p through the reply queue. It holds s.mu.
 func (s *session) walkServer(p []byte) walked {
 	from, i := 0, 0
+	var before []byte
 	show := s.spans[:0]
 	for i < len(p) {
 		if s.serverSkip > 0 {
@@ -119,9 +130,15 @@ func (s *session) walkServer(p []byte) walked {
 		hide := s.serverFrame(typ, p[i+frame.HeaderLen:min(end, len(p))])
 		if hide && end <= len(p) {
 			if i > from {
-				show = append(show, span{from, i})
+				show = append(show, span{from: from, to: i, before: before})
+				before = nil
 			}
 			from = end
+		} else if typ == 'Z' && len(s.pending) > 0 {
+			if i > from {
+				show = append(show, span{from: from, to: i, before: before})
+			}
+			from, before, s.pending = i, s.pending, nil
 		}
 		if end > len(p) {
 			s.serverSkip = end - len(p)
@@ -130,7 +147,7 @@ func (s *session) walkServer(p []byte) walked {
 		i = end
 	}
 	if i > from {
-		show = append(show, span{from, i})
+		show = append(show, span{from: from, to: i, before: before})
 	}
 	s.spans = show
 	return walked{seen: i, show: show}
@@ -240,19 +257,21 @@ func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
 		s.mu.Lock()
 		s.noteParameter(body)
 		s.mu.Unlock()
-		return s.writeClient(whole)
+		return s.later(whole)
 	case 'A':
-		return s.writeClient(whole)
+		return s.later(whole)
 	case 'N':
 		if c.notices.Load() {
 			return s.writeClient(whole)
 		}
 	case 'E':
 		if e := pgerr.Parse(body); e.IsFatal() {
-			// The session is over, whatever was being done: the client is told
-			// in the server's own words.
+			// The session is over, whatever was being done. The client is told
+			// in the server's own words, behind what it is told before.
+			s.mu.Lock()
+			s.fatal = append([]byte(nil), whole...)
+			s.mu.Unlock()
 			s.end(e)
-			_ = s.writeClient(whole) // the client may be gone too
 			return io.EOF
 		}
 	}
@@ -262,4 +281,29 @@ func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
 	case <-s.ctx.Done():
 		return io.EOF
 	}
+}
+
+// maxPending bounds what is kept back for the next ReadyForQuery.
+const maxPending = 1 << 20
+
+// later keeps a message for the next ReadyForQuery: the server sends
+// notifications and changed parameters only there, and a statement of ours is
+// not the client's.
+func (s *session) later(whole []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pending) > maxPending {
+		return errors.New("the server sends too many notifications during a load")
+	}
+	s.pending = append(s.pending, whole...)
+	return nil
+}
+
+// takePending returns what was kept back.
+func (s *session) takePending() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending
+	s.pending = nil
+	return p
 }

@@ -47,6 +47,8 @@ type Proxy struct {
 type Options struct {
 	// WrapStore goes around the store's client.
 	WrapStore func(store.Full) store.Full
+	// Store changes the store's configuration before it is opened.
+	Store func(*store.Config)
 }
 
 // New refuses a wrong configuration with one clear line, opens the store and
@@ -88,6 +90,9 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		return err
 	}
 	storeCfg.PartSize, storeCfg.MaxPuts = p.cfg.Stage.PartBytes, p.cfg.StoreLimit.Puts
+	if o.Store != nil {
+		o.Store(&storeCfg)
+	}
 	p.bucket, err = store.New(ctx, storeCfg, store.Deps{
 		Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore,
 	})

@@ -1,0 +1,131 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// running is a proxy in this process.
+type running struct {
+	*Proxy
+	addr net.Addr
+	reg  *prometheus.Registry
+}
+
+// start runs a proxy in front of the shared server, and ends it with the test.
+// By default everything is staged, in small files, so that little data makes
+// several.
+func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config)) *running {
+	t.Helper()
+	s3 := testenv.S3(t)
+	cfg := config.Default()
+	cfg.Listen, cfg.Upstream = "127.0.0.1:0", pg.Addr
+	cfg.ServiceDSN = pg.TCPDSN("postgres", "postgres")
+	cfg.Store = s3.URL(s3.Prefix(t))
+	cfg.Stage.MinBytes, cfg.Stage.FileBytes = 0, 64<<10
+	cfg.Sweep.Grace = 0
+	cfg.DrainTimeout = 2 * time.Second
+	if change != nil {
+		change(&cfg)
+	}
+	level := slog.LevelWarn
+	if testing.Verbose() {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
+	reg := prometheus.NewRegistry()
+	wanted := o.Store
+	o.Store = func(c *store.Config) {
+		c.AccessKey, c.SecretKey = s3.AccessKey, store.Secret(s3.SecretKey)
+		if wanted != nil {
+			wanted(c)
+		}
+	}
+	p, err := NewWith(t.Context(), cfg, log, reg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ready, done := make(chan net.Addr, 1), make(chan error, 1)
+	go func() { done <- p.Serve(ctx, func(a net.Addr) { ready <- a }) }()
+	r := &running{Proxy: p, reg: reg}
+	select {
+	case r.addr = <-ready:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// dsn is a connection string through the proxy.
+func (r *running) dsn(pg *testenv.PG, db, user string) string {
+	cfg, err := pgx.ParseConfig(pg.TCPDSN(db, user))
+	if err != nil {
+		panic(err)
+	}
+	_, port, _ := net.SplitHostPort(r.addr.String())
+	return "host=127.0.0.1 port=" + port + " dbname=" + cfg.Database + " user=" + cfg.User + " sslmode=disable"
+}
+
+// install prepares a database.
+func install(t testing.TB, pg *testenv.PG, db string) {
+	t.Helper()
+	conn := pg.Connect(t, db, "postgres")
+	if err := Install(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const scripts = "../../testdata/wire"
+
+// differ compares every script with the direct connection.
+func differ(t *testing.T, installed, extended bool, change func(*config.Config)) {
+	pg := testenv.Postgres(t)
+	r := start(t, pg, Options{}, change)
+	direct := pgtest.Target{
+		Name:        "direct",
+		DSN:         func(db string) string { return pg.TCPDSN(db, "postgres") },
+		NewDatabase: pg.NewDatabase,
+	}
+	proxied := pgtest.Target{Name: "proxied", DSN: func(db string) string { return r.dsn(pg, db, "postgres") }}
+	o := pgtest.Options{Extended: extended}
+	if installed {
+		o.Prepare = func(t testing.TB, db string) { install(t, pg, db) }
+	}
+	t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, scripts, direct, proxied, o) })
+}
+
+func TestDifferentialExternal(t *testing.T) { differ(t, true, false, nil) }
+
+func TestDifferentialExternalExtended(t *testing.T) { differ(t, true, true, nil) }
+
+func TestDifferentialPlain(t *testing.T) {
+	differ(t, false, false, func(c *config.Config) { c.Engine = "plain" })
+}
+
+func TestDifferentialHeld(t *testing.T) {
+	differ(t, true, false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 })
+}
