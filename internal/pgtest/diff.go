@@ -49,7 +49,7 @@ type Options struct {
 	Golden string
 	// Skip returns a reason to leave a case out, or "". May be nil.
 	Skip func(script string, c *Case) string
-	// Prepare is called for each fresh database of the proxied side before
+	// Prepare is called for each fresh database of both sides before
 	// the script's own database SQL, for instance to install what an engine
 	// needs. May be nil.
 	Prepare func(t testing.TB, database string)
@@ -109,7 +109,7 @@ func diffScript(t *testing.T, script *Script, direct, proxied Target, options Op
 		options.Timeout = defaultTimeout
 	}
 	pair := &pair{
-		oracle: newSide(t, direct, direct, options, nil),
+		oracle: newSide(t, direct, direct, options, options.Prepare),
 		other:  newSide(t, direct, proxied, options, options.Prepare),
 	}
 	for _, side := range []*side{pair.oracle, pair.other} {
