@@ -149,33 +149,63 @@ func one(data []byte) func(func([]byte)) error {
 	}
 }
 
+// part is a piece of a row's template: a literal, or a number made from the
+// row's own.
+type part struct {
+	literal   string
+	operation string // of the number: "", "%", "+", "/"; "-" for a literal
+	operand   int
+}
+
+func parseTemplate(template string) []part {
+	var parts []part
+	last := 0
+	for _, at := range placeholder.FindAllStringSubmatchIndex(template, -1) {
+		parts = append(parts, part{literal: template[last:at[0]], operation: "-"})
+		last = at[1]
+		group := func(n int) string {
+			if at[2*n] < 0 {
+				return ""
+			}
+			return template[at[2*n]:at[2*n+1]]
+		}
+		operand, _ := strconv.Atoi(group(3) + group(4)) // both match digits only
+		if group(4) != "" {
+			parts = append(parts, part{literal: strings.Repeat("x", operand), operation: "-"})
+			continue
+		}
+		parts = append(parts, part{operation: group(2), operand: operand})
+	}
+	return append(parts, part{literal: template[last:], operation: "-"})
+}
+
+func (p part) appendTo(data []byte, i int) []byte {
+	switch p.operation {
+	case "-":
+		return append(data, p.literal...)
+	case "%":
+		i %= max(p.operand, 1)
+	case "/":
+		i /= max(p.operand, 1)
+	case "+":
+		i += p.operand
+	}
+	return strconv.AppendInt(data, int64(i), 10)
+}
+
 // generate numbers rows from 1.
 func generate(n int, template string) func(func([]byte)) error {
+	parts := parseTemplate(template)
 	return func(yield func([]byte)) error {
 		for i := 1; i <= n; i++ {
-			yield([]byte(placeholder.ReplaceAllStringFunc(template, func(word string) string {
-				return fill(placeholder.FindStringSubmatch(word), i)
-			})))
+			var data []byte
+			for _, part := range parts {
+				data = part.appendTo(data, i)
+			}
+			yield(data)
 		}
 		return nil
 	}
-}
-
-func fill(match []string, i int) string {
-	if match[4] != "" {
-		width, _ := strconv.Atoi(match[4])
-		return strings.Repeat("x", width)
-	}
-	operand, _ := strconv.Atoi(match[3])
-	switch match[2] {
-	case "%":
-		i %= max(operand, 1)
-	case "/":
-		i /= max(operand, 1)
-	case "+":
-		i += operand
-	}
-	return strconv.Itoa(i)
 }
 
 // binaryRows makes a COPY binary stream of numbered rows: int2, int4 and int8
