@@ -109,8 +109,8 @@ func diffScript(t *testing.T, script *Script, direct, proxied Target, options Op
 		options.Timeout = defaultTimeout
 	}
 	pair := &pair{
-		oracle: newSide(t, direct, direct, options, options.Prepare),
-		other:  newSide(t, direct, proxied, options, options.Prepare),
+		oracle: newSide(t, direct, direct, options),
+		other:  newSide(t, direct, proxied, options),
 	}
 	for _, side := range []*side{pair.oracle, pair.other} {
 		if _, err := side.admin.PgConn().Exec(t.Context(), side.expand(script.Database)).ReadAll(); err != nil {
@@ -135,11 +135,11 @@ func diffScript(t *testing.T, script *Script, direct, proxied Target, options Op
 	}
 }
 
-func newSide(t *testing.T, direct, target Target, options Options, prepare func(testing.TB, string)) *side {
+func newSide(t *testing.T, direct, target Target, options Options) *side {
 	t.Helper()
 	database := direct.NewDatabase(t)
-	if prepare != nil {
-		prepare(t, database)
+	if options.Prepare != nil {
+		options.Prepare(t, database)
 	}
 	admin, err := pgx.Connect(t.Context(), direct.DSN(database))
 	if err != nil {

@@ -152,7 +152,7 @@ func runBroken(t *testing.T, alter func(Message) []Message) string {
 	target, c := direct(t), script.Cases[0]
 	transcripts := make([][]string, 0, 2)
 	for _, through := range []Target{target, relayed(t, afterStartup(alter))} {
-		side := newSide(t, target, through, options, nil)
+		side := newSide(t, target, through, options)
 		if err := side.reset(t.Context(), c.options.setup); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestStateIsCompared(t *testing.T) {
 	target := direct(t)
 	transcripts := make([][]string, 0, 2)
 	for _, setup := range []string{"CREATE TABLE t AS SELECT 1 AS a", "CREATE TABLE t AS SELECT 2 AS a"} {
-		side := newSide(t, target, target, Options{Timeout: defaultTimeout}, nil)
+		side := newSide(t, target, target, Options{Timeout: defaultTimeout})
 		if err := side.reset(t.Context(), setup); err != nil {
 			t.Fatal(err)
 		}

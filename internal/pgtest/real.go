@@ -93,11 +93,7 @@ func diffReal(t *testing.T, direct, proxied Target, options Options, run func(co
 	}
 	var transcripts [2][]string
 	for i, target := range []Target{direct, proxied} {
-		prepare := options.Prepare
-		if i == 0 {
-			prepare = nil
-		}
-		side := newSide(t, direct, target, options, prepare)
+		side := newSide(t, direct, target, options)
 		side.norm = newNormalizer(side.database, &optionSet{})
 		output, err := run(t.Context(), target.DSN(side.database))
 		if err != nil {

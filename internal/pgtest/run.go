@@ -209,7 +209,7 @@ func (s *side) await(ctx context.Context, client *Client, names ...string) (stri
 }
 
 func (s *side) query(ctx context.Context, client *Client, text string) error {
-	if err := s.send(ctx, client, fixed("Query", text)); err != nil {
+	if err := s.send(ctx, client, fixed("Query", s.expand(text))); err != nil {
 		return err
 	}
 	return s.until(ctx, client, "ReadyForQuery")

@@ -49,7 +49,21 @@ CREATE SCHEMA public;
 GRANT ALL ON SCHEMA public TO PUBLIC;
 `
 
+// listPrepared yields the statements that end transactions a failed case left
+// prepared; they would hold their locks for ever.
+const listPrepared = `SELECT pg_catalog.format('ROLLBACK PREPARED %L', gid)
+	FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()`
+
 func (s *side) reset(ctx context.Context, setup string) error {
+	prepared, err := s.admin.PgConn().Exec(ctx, listPrepared).ReadAll()
+	if err != nil {
+		return fmt.Errorf("list prepared transactions: %w", err)
+	}
+	for _, row := range prepared[0].Rows {
+		if _, err := s.admin.PgConn().Exec(ctx, string(row[0])).ReadAll(); err != nil {
+			return fmt.Errorf("roll back prepared transaction: %w", err)
+		}
+	}
 	quiet := "SET client_min_messages = warning;\n"
 	if _, err := s.admin.PgConn().Exec(ctx, quiet+dropSchemas+s.expand(setup)).ReadAll(); err != nil {
 		return fmt.Errorf("set up database: %w", err)
