@@ -143,9 +143,9 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if d.Reason == rewrite.ReasonWhere {
+	if stmt.Where {
 		// Its errors come before the first CopyInResponse.
-		return rewrite.Decision{Way: rewrite.Pass, Reason: d.Reason}
+		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonWhere}
 	}
 	if !l.storeBreaker.Allow() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: ReasonBreaker}

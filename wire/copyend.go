@@ -150,7 +150,7 @@ func (t *copyTask) reparse(unsynced bool) error {
 // replyError answers with an error. In the extended protocol the client's
 // messages up to its Sync are then skipped, as the server would.
 func (t *copyTask) replyError(e *pgerr.Error) error {
-	out := errorFrame(nil, e)
+	out := errorFrame(t.bindReplies(nil), e)
 	if !t.extended() {
 		out = append(out, t.s.takePending()...)
 		out = readyFrame(out, t.s.txStatus())

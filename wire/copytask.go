@@ -30,6 +30,7 @@ type copyTask struct {
 	insp    *rewrite.Inspection
 	inBlock bool      // the client is inside a transaction block of its own
 	held    *heldBind // nil in the simple protocol
+	bound   bool      // held is answered
 	native  nativeRun
 	began   time.Time
 
@@ -177,13 +178,7 @@ func (t *copyTask) run(d rewrite.Decision) error {
 // copyInResponse is what the client gets to hear at once: in the extended
 // protocol also the answers to its Bind and Describe.
 func (t *copyTask) copyInResponse() []byte {
-	var out []byte
-	if t.extended() {
-		out = frame.Append(out, '2', nil)
-		if len(t.held.kinds) > 1 {
-			out = frame.Append(out, 'n', nil)
-		}
-	}
+	out := t.bindReplies(nil)
 	var format byte
 	if t.stmt.Format == rewrite.FormatBinary {
 		format = 1
@@ -194,6 +189,19 @@ func (t *copyTask) copyInResponse() []byte {
 		body = append(body, 0, format)
 	}
 	return frame.Append(out, 'G', body)
+}
+
+// bindReplies appends the answers to a held Bind and Describe, once.
+func (t *copyTask) bindReplies(out []byte) []byte {
+	if !t.extended() || t.bound {
+		return out
+	}
+	t.bound = true
+	out = frame.Append(out, '2', nil)
+	if len(t.held.kinds) > 1 {
+		out = frame.Append(out, 'n', nil)
+	}
+	return out
 }
 
 // errReplay ends receive when the statement goes to the server natively.

@@ -111,7 +111,15 @@ func differ(t *testing.T, installed, extended bool, change func(*config.Config))
 		NewDatabase: pg.NewDatabase,
 	}
 	proxied := pgtest.Target{Name: "proxied", DSN: func(db string) string { return r.dsn(pg, db, "postgres") }}
-	o := pgtest.Options{Extended: extended}
+	o := pgtest.Options{Extended: extended, Skip: func(_ string, c *pgtest.Case) string {
+		switch {
+		case c.Name == "default function that may not be executed":
+			return "docs/guarantees.md: the CopyInResponse comes before the same error"
+		case extended && c.Name == "statement trigger raises before any data":
+			return "docs/guarantees.md: a Sync sent before the data is ignored, also where the trigger fails before it is read"
+		}
+		return ""
+	}}
 	if installed {
 		o.Prepare = func(t testing.TB, db string) { install(t, pg, db) }
 	}
