@@ -128,13 +128,6 @@ func NewLoader(cfg Config, d Deps) *Loader {
 // Close waits for the bookkeeping of loads that have ended.
 func (l *Loader) Close() { l.wg.Wait() }
 
-// ReasonBreaker: the store failed several times in a row, and is left alone.
-const ReasonBreaker rewrite.Reason = "store_breaker"
-
-// ReasonExternalBreaker: loads by external table failed several times in a row
-// in this database, and are left alone.
-const ReasonExternalBreaker rewrite.Reason = "external_breaker"
-
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
 	ec := l.engine.Caps()
@@ -143,12 +136,8 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if stmt.Where {
-		// Its errors come before the first CopyInResponse.
-		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonWhere}
-	}
 	if !l.storeBreaker.Allow() {
-		return rewrite.Decision{Way: rewrite.Pass, Reason: ReasonBreaker}
+		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonStoreBreaker}
 	}
 	if d.Method != rewrite.MethodExternal {
 		return d
@@ -157,7 +146,7 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: reason}
 	}
 	if !l.breaker(in.Database).Allow() {
-		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: ReasonExternalBreaker}
+		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: rewrite.ReasonExternalBreaker}
 	}
 	return d
 }

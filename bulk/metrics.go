@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // The legs of pgbulk_bytes_total and the phases of pgbulk_phase_seconds.
@@ -40,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pgbulk_loads_total", Help: "Staged loads by engine method and result.",
 		}, []string{"engine", "result"}),
 		fallbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pgbulk_fallbacks_total", Help: "Loads that went on natively, by reason: store, engine, count, irregular.",
+			Name: "pgbulk_fallbacks_total", Help: "Loads that went on natively, by reason: store, engine, count, irregular, cancel.",
 		}, []string{"reason"}),
 		rowsTotal: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pgbulk_rows_total", Help: "Rows of staged loads that succeeded.",
@@ -70,9 +72,9 @@ func (m *metrics) rows(n int64) { m.rowsTotal.Add(float64(n)) }
 
 func (m *metrics) ledgerFailed() { m.ledger.Inc() }
 
-func (m *metrics) load(engine, result, fallback string) {
+func (m *metrics) load(engine, result string, fallback rewrite.Reason) {
 	m.loads.WithLabelValues(engine, result).Inc()
 	if fallback != "" {
-		m.fallbacks.WithLabelValues(fallback).Inc()
+		m.fallbacks.WithLabelValues(string(fallback)).Inc()
 	}
 }

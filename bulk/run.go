@@ -36,7 +36,7 @@ type loadRun struct {
 	// copied are the files that went into copy, for the ledger.
 	copied []*file
 	// reason why an external load went on natively, or "".
-	fallback string
+	fallback rewrite.Reason
 }
 
 // savepoint names of ours; a client's savepoint of the same name is shadowed
@@ -119,7 +119,7 @@ func (ld *Load) obey() error {
 		if copying {
 			return nil // stop has sent it
 		}
-		if err := ld.fallBack("cancel"); err != nil {
+		if err := ld.fallBack(rewrite.ReasonFallbackCancel); err != nil {
 			return err
 		}
 		return ld.startCopy()
@@ -171,7 +171,7 @@ func (ld *Load) loadFile(f *file) error {
 // where the file has to go natively; the session is then as before the file.
 func (ld *Load) tryExternal(f *file) (bool, error) {
 	if f.raw {
-		return false, ld.fallBack("irregular")
+		return false, ld.fallBack(rewrite.ReasonIrregular)
 	}
 	if err := ld.awaitUpload(f); err != nil {
 		return false, err
@@ -180,7 +180,7 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 		return false, ld.stopExternal(nil)
 	}
 	if f.upErr != nil {
-		return false, ld.fallBack("store")
+		return false, ld.fallBack(rewrite.ReasonFallbackStore)
 	}
 	began := time.Now()
 	count, err := ld.external(f)
@@ -197,7 +197,7 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 	case err == nil:
 		ld.log.Error("engine read another number of rows than were staged", "file", f.number, "rows", f.rows, "read", count)
 		ld.l.breaker(ld.spec.Inspection.Database).Failure()
-		return false, ld.fallBack("count")
+		return false, ld.fallBack(rewrite.ReasonFallbackCount)
 	}
 	e := pgerr.As(err)
 	if e == nil && !errors.Is(err, errPlan) || errors.Is(err, errBracket) {
@@ -207,7 +207,7 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 		ld.l.breaker(ld.spec.Inspection.Database).Failure()
 		ld.log.Warn("load by external table, going on natively", "file", f.number, "error", engine.MaskURL(err.Error()))
 	}
-	return false, ld.fallBack("engine")
+	return false, ld.fallBack(rewrite.ReasonFallbackEngine)
 }
 
 // stopExternal follows a stop before, during or after a file's load: a cancel
@@ -220,7 +220,7 @@ func (ld *Load) stopExternal(err error) error {
 	if !errors.Is(ld.cause, errCancelled) {
 		return ld.cause
 	}
-	return ld.fallBack("cancel")
+	return ld.fallBack(rewrite.ReasonFallbackCancel)
 }
 
 // isDataError says that the client's data, not the engine, is the likely cause:
@@ -299,7 +299,7 @@ func (ld *Load) engineFile(f *file, url string) engine.File {
 }
 
 // fallBack undoes the file under way and notes that the rest goes natively.
-func (ld *Load) fallBack(reason string) error {
+func (ld *Load) fallBack(reason rewrite.Reason) error {
 	ld.run.fallback = reason
 	if !ld.run.savepoint {
 		return nil

@@ -133,6 +133,8 @@ func sessionReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
 		return ReasonOldSnapshot
 	case c.Freeze:
 		return ReasonFreeze
+	case c.Where:
+		return ReasonWhere
 	}
 	return ReasonNone
 }
@@ -216,8 +218,6 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
 		return ReasonNotInstalled
 	case !slices.Contains(caps.Formats, c.Format):
 		return ReasonFormat
-	case c.Where:
-		return ReasonWhere
 	case c.DefaultSet:
 		return ReasonDefaultOption
 	case c.OnError != "" || c.LogVerbosity != "" || c.RejectLimit != 0:

@@ -1,9 +1,11 @@
 package rewrite
 
 import (
+	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -108,6 +110,30 @@ func TestReasonsTable(t *testing.T) {
 	})
 	if n != len(listed) {
 		t.Errorf("%d constants, %d lines", n, len(listed))
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/reasons.md")
+
+func TestReasonsDocument(t *testing.T) {
+	t.Parallel()
+	const path = "../docs/reasons.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(ReasonsMarkdown()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != ReasonsMarkdown() {
+		t.Errorf("%s is not what the table says; run: go test ./rewrite -run TestReasonsDocument -update", path)
+	}
+	for _, r := range Reasons() {
+		if !strings.Contains(ReasonsMarkdown(), "| `"+string(r.Reason)+"` |") {
+			t.Errorf("%s: group %q has no heading", r.Reason, r.Group)
+		}
 	}
 }
 

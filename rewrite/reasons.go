@@ -40,6 +40,7 @@ const (
 	ReasonReadOnly           Reason = "read_only"
 	ReasonOldSnapshot        Reason = "old_snapshot"
 	ReasonFreeze             Reason = "freeze"
+	ReasonWhere              Reason = "where"
 	ReasonForeignPartition   Reason = "foreign_partition"
 	ReasonClientEncoding     Reason = "client_encoding"
 	ReasonCopyEncoding       Reason = "copy_encoding"
@@ -53,7 +54,22 @@ const (
 	ReasonInPipeline        Reason = "in_pipeline"
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
-	ReasonIrregular         Reason = "irregular"
+	ReasonInsertRelayed     Reason = "insert_relayed"
+
+	// Reasons of the moment, which the loader and the service connections find.
+
+	ReasonStoreBreaker    Reason = "store_breaker"
+	ReasonExternalBreaker Reason = "external_breaker"
+	ReasonNoServiceDSN    Reason = "no_service_dsn"
+	ReasonServiceFailed   Reason = "service_failed"
+
+	// Reasons why a load that began by external table went on natively.
+
+	ReasonFallbackStore  Reason = "store"
+	ReasonFallbackEngine Reason = "engine"
+	ReasonFallbackCount  Reason = "count"
+	ReasonFallbackCancel Reason = "cancel"
+	ReasonIrregular      Reason = "irregular"
 
 	// Reasons of Classify for a method.
 
@@ -61,7 +77,6 @@ const (
 	ReasonEnginePlain   Reason = "engine_plain"
 	ReasonNotInstalled  Reason = "not_installed"
 	ReasonFormat        Reason = "format"
-	ReasonWhere         Reason = "where"
 	ReasonDefaultOption Reason = "default_option"
 	ReasonOnError       Reason = "on_error"
 	ReasonForceAll      Reason = "force_all"
@@ -79,7 +94,7 @@ const (
 // ReasonInfo is one row of the table of reasons.
 type ReasonInfo struct {
 	Reason Reason
-	// Group is "parse", "classify", "session" or "method".
+	// Group is the name of one of ReasonGroups.
 	Group string
 	// Meaning is one line for the documentation.
 	Meaning string
@@ -107,7 +122,7 @@ func Reasons() []ReasonInfo {
 		{ReasonOIDs, "parse", "OIDS: gone since PostgreSQL 12."},
 		{ReasonUnsupportedOption, "parse", "An option of pgbulkproxy's own that is not implemented: refused with 0A000."},
 
-		{ReasonModeOff, "classify", "pgbulk.mode is off."},
+		{ReasonModeOff, "classify", "pgbulk.mode is off, or the proxy only relays."},
 		{ReasonUnknownMode, "classify", "pgbulk.mode has a value that is not auto, off or force."},
 		{ReasonUnsupportedSetting, "classify", "A pgbulk setting asks for what is not implemented: refused with 0A000."},
 		{ReasonNoTable, "classify", "The table does not exist, or its schema is closed to the role."},
@@ -120,6 +135,7 @@ func Reasons() []ReasonInfo {
 		{ReasonReadOnly, "classify", "The transaction is read-only."},
 		{ReasonOldSnapshot, "classify", "Inside a REPEATABLE READ or SERIALIZABLE transaction block the catalogs are seen as of its first query, COPY sees them as of now."},
 		{ReasonFreeze, "classify", "FREEZE depends on the subtransaction that made the table."},
+		{ReasonWhere, "classify", "WHERE: the server reports what is wrong with it before it asks for data."},
 		{ReasonForeignPartition, "classify", "A partition is a foreign table."},
 		{ReasonClientEncoding, "classify", "client_encoding has characters whose second byte looks like ASCII."},
 		{ReasonCopyEncoding, "classify", "ENCODING is unknown, cannot be converted, or has characters whose second byte looks like ASCII."},
@@ -129,15 +145,14 @@ func Reasons() []ReasonInfo {
 
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
-		{ReasonInspectFailed, "session", "The catalog query failed."},
+		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
 		{ReasonSmall, "session", "The data ended before stage.min_bytes."},
-		{ReasonIrregular, "session", "Only the server can tell where the rows of this data end."},
+		{ReasonInsertRelayed, "session", "INSERT is relayed so far."},
 
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
-		{ReasonWhere, "method", "WHERE is evaluated by COPY."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},
 		{ReasonOnError, "method", "ON_ERROR, REJECT_LIMIT and LOG_VERBOSITY are COPY's: it counts and tells the skipped rows."},
 		{ReasonForceAll, "method", "FORCE_NULL * and FORCE_NOT_NULL * are understood by COPY."},
@@ -150,5 +165,16 @@ func Reasons() []ReasonInfo {
 		{ReasonExclusion, "method", "An exclusion constraint."},
 		{ReasonRules, "method", "COPY ignores INSERT rules, INSERT would obey them."},
 		{ReasonEventTriggers, "method", "Event triggers would see the external table being made."},
+
+		{ReasonStoreBreaker, "moment", "The store failed several times in a row, and is left alone for a while."},
+		{ReasonNoServiceDSN, "moment", "service_dsn is not set, and external tables need it."},
+		{ReasonServiceFailed, "moment", "The service connection to this database failed; it is tried again after a while."},
+		{ReasonExternalBreaker, "moment", "External tables failed several times in a row in this database, and are left alone for a while."},
+
+		{ReasonFallbackStore, "fallback", "A file could not be staged."},
+		{ReasonFallbackEngine, "fallback", "The external table raised an error: of the engine, or of the data, which COPY then reports in its own words."},
+		{ReasonFallbackCount, "fallback", "The external table gave another number of rows than were staged."},
+		{ReasonFallbackCancel, "fallback", "A cancel request came; the COPY meets it."},
+		{ReasonIrregular, "fallback", "Only the server can tell where the rows of this data end."},
 	}
 }

@@ -3,7 +3,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -157,7 +156,7 @@ func (s *session) queryFrame(body []byte, whole bool) (act action, relay bool) {
 	case rewrite.KindCopy:
 		return actQuery, false
 	case rewrite.KindInsert:
-		s.srv.metrics.pass(kind, reasonNotYet)
+		s.srv.metrics.pass(kind, rewrite.ReasonInsertRelayed)
 	}
 	s.queue.push(entQuery)
 	return actFill, true
@@ -181,7 +180,7 @@ func (s *session) parseFrame(body []byte, whole bool) (act action, relay bool) {
 	case rewrite.KindCopy:
 		return actParse, false
 	case rewrite.KindInsert:
-		s.srv.metrics.pass(kind, reasonNotYet)
+		s.srv.metrics.pass(kind, rewrite.ReasonInsertRelayed)
 	}
 	s.statements.forget(name)
 	s.pushExtended(entParse, false)
@@ -266,6 +265,3 @@ func (s *session) relayOne(e entry) error {
 	s.clientSkip = frame.HeaderLen + n - k
 	return nil
 }
-
-// isEOF says that a connection ended in good order.
-func isEOF(err error) bool { return errors.Is(err, io.EOF) }

@@ -6,9 +6,6 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
-// reasonNotYet counts INSERTs, which are relayed so far.
-const reasonNotYet rewrite.Reason = "insert_relayed"
-
 // metrics of the wire layer. The zero registerer gives metrics that nobody
 // collects.
 type metrics struct {
@@ -24,7 +21,7 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 			Help: "Bulk statements by kind, decision (pass, stream, stage) and reason.",
 		}, []string{"kind", "decision", "reason"}),
 	}
-	m.inserts = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(reasonNotYet))
+	m.inserts = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonInsertRelayed))
 	if reg != nil {
 		reg.MustRegister(m.statements, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pgbulk_sessions",
@@ -36,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 
 // pass counts a statement that is relayed.
 func (m *metrics) pass(kind rewrite.Kind, reason rewrite.Reason) {
-	if kind == rewrite.KindInsert && reason == reasonNotYet {
+	if kind == rewrite.KindInsert && reason == rewrite.ReasonInsertRelayed {
 		m.inserts.Inc()
 		return
 	}

@@ -34,7 +34,7 @@ func List(names []string) string {
 }
 
 // Literal returns s as a string constant that means the same whatever
-// standard_conforming_strings is: where s holds a backslash the E'' form is
+// standard_conforming_strings is: where s holds a backslash the E form is
 // used. NUL bytes, which no Postgres string can hold, are removed.
 func Literal(s string) string {
 	s = strings.ReplaceAll(s, "\x00", "")

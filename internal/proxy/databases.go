@@ -14,18 +14,16 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
-)
-
-// Reasons why a database is used without external tables and ledger.
-const (
-	reasonNoService     rewrite.Reason = "no_service_dsn"
-	reasonServiceFailed rewrite.Reason = "service_failed"
 )
 
 const (
 	// lookupTimeout bounds the first connection to a database.
 	lookupTimeout = 5 * time.Second
+	// installTimeout replaces it where the installation runs, too: CREATE
+	// EXTENSION reads files, and another proxy may be installing.
+	installTimeout = 30 * time.Second
 	// retryAfter is how long a failed database is not tried again.
 	retryAfter = 30 * time.Second
 	// idleTimeout ends service connections that are not used: they would keep
@@ -38,9 +36,10 @@ const (
 // databases implements bulk.Databases: it opens a service connection to each
 // database that clients load into, when they first do.
 type databases struct {
-	dsn         string
-	autoInstall bool
-	log         *slog.Logger
+	dsn string
+	// installSQL is run where nothing is installed yet; empty: it stays so.
+	installSQL string
+	log        *slog.Logger
 
 	mu     sync.Mutex
 	byName map[string]*database
@@ -56,14 +55,14 @@ type database struct {
 	retry  time.Time
 }
 
-func newDatabases(dsn string, autoInstall bool, log *slog.Logger) *databases {
-	return &databases{dsn: dsn, autoInstall: autoInstall, log: log, byName: make(map[string]*database)}
+func newDatabases(dsn, installSQL string, log *slog.Logger) *databases {
+	return &databases{dsn: dsn, installSQL: installSQL, log: log, byName: make(map[string]*database)}
 }
 
 // Lookup implements bulk.Databases.
 func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*bulk.Database, rewrite.Reason) {
 	if d.dsn == "" {
-		return nil, reasonNoService
+		return nil, rewrite.ReasonNoServiceDSN
 	}
 	d.mu.Lock()
 	db := d.byName[name]
@@ -75,7 +74,7 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if !installed && (!d.autoInstall || time.Now().Before(db.retry)) {
+	if !installed && (d.installSQL == "" || time.Now().Before(db.retry)) {
 		return nil, rewrite.ReasonNotInstalled
 	}
 	if db.found != nil && installed {
@@ -84,10 +83,14 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 	if time.Now().Before(db.retry) {
 		return nil, db.reason
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+	limit := lookupTimeout
+	if !installed {
+		limit = installTimeout
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	if err := d.open(ctx, db, name, installed); err != nil {
-		db.reason, db.retry = reasonServiceFailed, time.Now().Add(retryAfter)
+		db.reason, db.retry = rewrite.ReasonServiceFailed, time.Now().Add(retryAfter)
 		d.log.Warn("service connection, loads go without it for now", "database", name, "error", err)
 		return nil, db.reason
 	}
@@ -119,8 +122,8 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 		}
 	}
 	if !installed {
-		if err := Install(ctx, db.pool); err != nil {
-			return err
+		if err := d.install(ctx, db.pool); err != nil {
+			return fmt.Errorf("install: %w", err)
 		}
 		d.log.Info("installed schema pgbulk", "database", name)
 	}
@@ -137,22 +140,13 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 	return nil
 }
 
-// beginner begins transactions; *pgx.Conn and *pgxpool.Pool do.
-type beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
-}
-
-// Install runs the installation for the role of the connection, in one
-// transaction. It may be run again.
-func Install(ctx context.Context, c beginner) error {
-	return pgx.BeginFunc(ctx, c, func(tx pgx.Tx) error {
-		for _, sql := range []string{engine.InstallSQL(""), checkpoint.InstallSQL("")} {
-			if _, err := tx.Conn().PgConn().Exec(ctx, sql).ReadAll(); err != nil {
-				return fmt.Errorf("install: %w", err)
-			}
-		}
-		return nil
-	})
+func (d *databases) install(ctx context.Context, pool *pgxpool.Pool) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return installer.Run(ctx, conn.Conn().PgConn(), d.installSQL)
 }
 
 // ledgers returns the ledgers of the databases that are known by now.

@@ -20,6 +20,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
 	"github.com/pgbulkproxy/pgbulkproxy/wire"
@@ -103,7 +104,11 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	if err != nil {
 		return err
 	}
-	p.dbs = newDatabases(p.cfg.ServiceDSN, p.cfg.AutoInstall, p.log)
+	installSQL := ""
+	if p.cfg.AutoInstall {
+		installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
+	}
+	p.dbs = newDatabases(p.cfg.ServiceDSN, installSQL, p.log)
 	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
 	p.loader = bulk.NewLoader(bulk.Config{
 		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,

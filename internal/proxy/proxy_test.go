@@ -11,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
@@ -94,7 +96,7 @@ func (r *running) dsn(pg *testenv.PG, db, user string) string {
 func install(t testing.TB, pg *testenv.PG, db string) {
 	t.Helper()
 	conn := pg.Connect(t, db, "postgres")
-	if err := Install(t.Context(), conn); err != nil {
+	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(engine.NewPostgres(), "")); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,48 @@
+package rewrite
+
+import "strings"
+
+// ReasonGroup is one heading of the documentation.
+type ReasonGroup struct {
+	Name string
+	// Meaning says what the reasons of the group decide, and where they show.
+	Meaning string
+}
+
+// ReasonGroups returns the groups in the order of the documentation.
+func ReasonGroups() []ReasonGroup {
+	return []ReasonGroup{
+		{"parse", "The text alone decides. The statement passes, or is refused where that is said."},
+		{"classify", "Table, role, transaction or settings decide. The statement passes, or is refused where that is said."},
+		{"session", "What the session is doing decides. The statement passes; `small` is one that was held and then sent as it is."},
+		{"method", "How the files of a staged statement get into the table: `external` by external table, all others by one COPY on the session."},
+		{"moment", "What the proxy has met lately decides. With `store_breaker` the statement passes; with the others it is staged and loaded by one COPY on the session."},
+		{"fallback", "Why a load that began by external table went on as a native COPY: label of `pgbulk_fallbacks_total`."},
+	}
+}
+
+// ReasonsMarkdown returns docs/reasons.md. A test holds the file up to date.
+func ReasonsMarkdown() string {
+	var b strings.Builder
+	b.WriteString(reasonsHead)
+	for _, g := range ReasonGroups() {
+		b.WriteString("\n## " + g.Name + "\n\n" + g.Meaning + "\n\n| reason | meaning |\n|---|---|\n")
+		for _, r := range Reasons() {
+			if r.Group == g.Name {
+				b.WriteString("| `" + string(r.Reason) + "` | " + strings.ReplaceAll(r.Meaning, "|", `\|`) + " |\n")
+			}
+		}
+	}
+	return b.String()
+}
+
+const reasonsHead = `# Reasons
+
+<!-- Written by: go test ./rewrite -run TestReasonsDocument -update -->
+
+Every bulk statement that the proxy sees is counted with a decision and a
+reason, in ` + "`pgbulk_statements_total{kind,decision,reason}`" + `. The debug log and
+` + "`pgbulkproxy explain`" + ` show the same words. The decision is ` + "`pass`" + ` (relayed
+untouched), ` + "`stage`" + `, or ` + "`refuse`" + ` (SQLSTATE 0A000). Within a group the first
+reason that applies is the one that is shown.
+`
