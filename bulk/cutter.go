@@ -36,6 +36,8 @@ type cutter struct {
 	raw bool
 	// done: the data ended by a marker; what follows is ignored.
 	done bool
+	// err is why the current file could not be begun.
+	err error
 }
 
 // take looks at p, appends some of it to the current file, and returns how much
@@ -43,6 +45,9 @@ type cutter struct {
 func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 	if c.cur == nil {
 		c.next()
+	}
+	if c.err != nil {
+		return 0, nil, c.err
 	}
 	if c.done {
 		return c.afterEnd(p)
@@ -72,7 +77,13 @@ func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 		cut = c.seal()
 		c.next()
 	}
-	return len(p), cut, c.cur.held.Append(rest[at:])
+	if err := c.cur.held.Append(rest[at:]); err != nil {
+		if cut != nil {
+			cut.free()
+		}
+		return 0, nil, err
+	}
+	return len(p), cut, nil
 }
 
 // ended handles a marker that ends the data. What was kept of it is dropped.
@@ -126,9 +137,9 @@ func (c *cutter) next() {
 	c.number++
 	c.cur = &file{number: c.number, held: newHeld(c.mem, 2), before: c.at, eol: c.eol, uploaded: make(chan struct{})}
 	if c.binary {
-		// Cannot fail for want of memory worth speaking of; if it does, the
-		// next Append fails too.
-		_ = c.cur.held.Append([]byte(binaryHeader))
+		// Without its header the file is worthless, even if there is memory
+		// for its rows later.
+		c.err = c.cur.held.Append([]byte(binaryHeader))
 		c.cur.head = len(binaryHeader)
 	}
 }
@@ -192,8 +203,7 @@ func (c *cutter) finish(ok bool) *file {
 // drop frees the current file.
 func (c *cutter) drop() {
 	if c.cur != nil {
-		c.cur.held.release()
-		c.cur.held.release()
+		c.cur.free()
 		c.cur = nil
 	}
 }

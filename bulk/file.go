@@ -38,6 +38,12 @@ type file struct {
 	upErr    error
 }
 
+// free gives up both claims, for a file that nobody was given.
+func (f *file) free() {
+	f.held.release()
+	f.held.release()
+}
+
 // key returns where a file lies: fixed here, and stored in the ledger.
 func (ld *Load) key(f *file) string {
 	prefix := ""

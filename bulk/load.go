@@ -234,6 +234,9 @@ func (ld *Load) wait(err error) error {
 	if ld.timer != nil {
 		ld.timer.Stop()
 	}
+	if ld.err != nil {
+		ld.cancel(errAborted) // nobody needs the files: don't keep the client waiting
+	}
 	ld.uploads.Wait()
 	ld.cancel(nil)
 	if ld.err != nil {

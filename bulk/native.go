@@ -154,7 +154,7 @@ func (ld *Load) complete() (int64, error) {
 			return 0, err
 		}
 		total += n
-		ld.recordImports()
+		ld.recordImports(n)
 	}
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
 		return 0, ld.cause
@@ -166,11 +166,10 @@ func (ld *Load) complete() (int64, error) {
 	}
 	if r.begun && !ld.spec.CommitLater {
 		sql += "COMMIT"
-		r.begun = false
 	}
 	if sql != "" {
 		if _, err := ld.exec(sql); err != nil {
-			return 0, err
+			return 0, err // a cancel may hit the RELEASE: undo ends the block
 		}
 	}
 	return total, nil
@@ -184,23 +183,34 @@ func (ld *Load) endFrame() (Frame, error) {
 	default:
 	}
 	if ld.isStopped() {
-		return Frame{}, ld.obey()
+		if err := ld.obey(); err != nil {
+			return Frame{}, err
+		}
+		return Frame{Type: 'f', Body: []byte("load stopped\x00")}, nil
 	}
 	return Frame{}, errAborted
 }
 
 // recordImports writes the ledger rows of files that went through the COPY,
 // behind a savepoint: a ledger that fails must not take the client's rows with
-// it.
-func (ld *Load) recordImports() {
+// it. Files that never came into the store are recorded too: without import
+// rows the ledger would take the load for one that did not commit. n is the
+// number of rows that the server counted.
+func (ld *Load) recordImports(n int64) {
 	if ld.db == nil {
 		return
 	}
 	var sql strings.Builder
-	for _, f := range ld.run.copied {
-		if f.upErr != nil {
-			continue
+	for i, f := range ld.run.copied {
+		select {
+		case <-f.uploaded: // feed has not waited if a cancel came, too late
+		case <-ld.ctx.Done():
+			return
 		}
+		if f.raw && i == len(ld.run.copied)-1 {
+			f.rows = max(n, 0) // only the server knows
+		}
+		n -= f.rows
 		one, err := engine.ImportSQL(ld.sealSession(), ld.engineFile(f, ""), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 		if err != nil {
 			ld.books.failed("seal import", err)
@@ -230,7 +240,7 @@ func (ld *Load) undo(err error) error {
 	if e == nil {
 		return err
 	}
-	if ld.spec.InBlock && error(e) == ld.cause {
+	if ld.spec.InBlock && ld.isStopped() && error(e) == ld.cause {
 		// Nothing has failed on the server yet.
 		if uerr := FailTransaction(ld.ctx, ld.sess); uerr != nil {
 			return uerr
@@ -238,12 +248,31 @@ func (ld *Load) undo(err error) error {
 	}
 	if ld.run.begun {
 		ld.run.begun = false
-		if _, uerr := ld.exec("ROLLBACK"); uerr != nil && pgerr.As(uerr) == nil {
+		if uerr := ld.rollback(); uerr != nil {
 			return uerr
 		}
 	}
 	return e
 }
+
+// rollback ends the load's own block. No cancel is sent while it runs; but one
+// that was sent before may hit it, and then it is tried again.
+func (ld *Load) rollback() error {
+	for range maxRollbacks {
+		_, err := ld.sess.Exec(ld.ctx, "ROLLBACK")
+		e := pgerr.As(err)
+		if e == nil || e.IsFatal() {
+			return err
+		}
+		if e.Code() != pgerr.QueryCanceled {
+			break // no block is left
+		}
+	}
+	return nil
+}
+
+// maxRollbacks is more than the cancels that can be under way.
+const maxRollbacks = 10
 
 // FailTransaction makes the session's transaction block fail, for an error that
 // the server does not know of.

@@ -217,10 +217,13 @@ func (ld *Load) stopExternal(err error) error {
 	if err != nil && (pgerr.As(err) == nil || errors.Is(err, errBracket)) {
 		return err
 	}
-	if !errors.Is(ld.cause, errCancelled) {
-		return ld.cause
+	if errors.Is(ld.cause, errCancelled) {
+		return ld.fallBack(rewrite.ReasonFallbackCancel)
 	}
-	return ld.fallBack(rewrite.ReasonFallbackCancel)
+	if err := ld.undoFile(); err != nil {
+		return err
+	}
+	return ld.cause
 }
 
 // isDataError says that the client's data, not the engine, is the likely cause:
@@ -270,7 +273,11 @@ func (ld *Load) external(f *file) (int64, error) {
 	}
 	for _, r := range results {
 		if n, ok := strings.CutPrefix(r.Tag, "INSERT 0 "); ok {
-			return parseCount(n), ld.sess.Notify(r.Notices)
+			count := parseCount(n)
+			if count != f.rows {
+				return count, nil // the native COPY will give its own notices
+			}
+			return count, ld.sess.Notify(r.Notices)
 		}
 	}
 	return 0, fmt.Errorf("%w: no INSERT was answered", errPlan)
@@ -301,6 +308,12 @@ func (ld *Load) engineFile(f *file, url string) engine.File {
 // fallBack undoes the file under way and notes that the rest goes natively.
 func (ld *Load) fallBack(reason rewrite.Reason) error {
 	ld.run.fallback = reason
+	return ld.undoFile()
+}
+
+// undoFile ends the savepoint: the file under way is undone, one that is loaded
+// stays.
+func (ld *Load) undoFile() error {
 	if !ld.run.savepoint {
 		return nil
 	}

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +21,7 @@ type Sweeper struct {
 	log      *slog.Logger
 
 	mu   sync.Mutex
-	due  []sweep // in order of time, since the grace period is the same for all
+	due  []sweep // in order of time
 	wake chan struct{}
 }
 
@@ -43,9 +44,7 @@ func NewSweeper(st store.Store, grace, interval time.Duration, ledgers func() []
 // Schedule deletes keys after the grace period, and calls swept, if it is not
 // nil, when that is done. Keys under which nothing exists are fine.
 func (s *Sweeper) Schedule(keys []string, swept func(context.Context) error) {
-	s.mu.Lock()
-	s.due = append(s.due, sweep{time.Now().Add(s.grace), keys, swept})
-	s.mu.Unlock()
+	s.insert(sweep{time.Now().Add(s.grace), keys, swept})
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -74,9 +73,17 @@ func (s *Sweeper) Run(ctx context.Context) {
 }
 
 // Flush deletes everything that is scheduled, without waiting for the grace
-// period: the proxy ends.
+// period: the proxy ends. Each load is tried once.
 func (s *Sweeper) Flush(ctx context.Context) {
-	s.sweepDue(ctx, time.Now().Add(s.grace+time.Second))
+	s.mu.Lock()
+	due := s.due
+	s.due = nil
+	s.mu.Unlock()
+	for _, d := range due {
+		if err := s.delete(ctx, d.keys, d.swept); err != nil {
+			s.log.Warn("sweep files at the end", "files", len(d.keys), "error", err)
+		}
+	}
 }
 
 // idle is how long Run waits when nothing is due.
@@ -99,12 +106,22 @@ func (s *Sweeper) sweepDue(ctx context.Context, now time.Time) time.Duration {
 		s.mu.Unlock()
 		if err := s.delete(ctx, first.keys, first.swept); err != nil {
 			s.log.Warn("sweep files, trying again later", "files", len(first.keys), "error", err)
-			s.mu.Lock()
-			s.due = append(s.due, sweep{time.Now().Add(max(s.grace, s.interval)), first.keys, first.swept})
-			s.mu.Unlock()
+			s.insert(sweep{time.Now().Add(max(s.grace, s.interval)), first.keys, first.swept})
 			return s.interval
 		}
 	}
+}
+
+// insert puts a sweep in its place in time: a second try may be due later than
+// what is scheduled after it.
+func (s *Sweeper) insert(one sweep) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := len(s.due)
+	for i > 0 && s.due[i-1].at.After(one.at) {
+		i--
+	}
+	s.due = slices.Insert(s.due, i, one)
 }
 
 func (s *Sweeper) delete(ctx context.Context, keys []string, swept func(context.Context) error) error {
