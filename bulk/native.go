@@ -261,11 +261,11 @@ func (ld *Load) rollback() error {
 	for range maxRollbacks {
 		_, err := ld.sess.Exec(ld.ctx, "ROLLBACK")
 		e := pgerr.As(err)
-		if e == nil || e.IsFatal() {
+		if e == nil {
 			return err
 		}
 		if e.Code() != pgerr.QueryCanceled {
-			break // no block is left
+			break // no block is left, or no session
 		}
 	}
 	return nil
