@@ -125,6 +125,10 @@ func NewLoader(cfg Config, d Deps) *Loader {
 	}
 }
 
+// Memory is the budget that loads share, for data that is held before a load
+// begins.
+func (l *Loader) Memory() *Memory { return l.mem }
+
 // Close waits for the bookkeeping of loads that have ended.
 func (l *Loader) Close() { l.wg.Wait() }
 

@@ -55,6 +55,25 @@ func (m *Memory) give(s []byte) {
 	m.free = append(m.free, s)
 }
 
+// Reserve takes n bytes of the budget for memory that the caller has itself. It
+// does not wait: false means that the budget is used up.
+func (m *Memory) Reserve(n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left < n {
+		return false
+	}
+	m.left -= n
+	return true
+}
+
+// Return gives back what Reserve took.
+func (m *Memory) Return(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left += n
+}
+
 // held is the content of one staged file: appended to by one goroutine, then
 // read by several. It keeps bytes in slabs, and in an unlinked local file
 // where no slab could be had.

@@ -59,11 +59,20 @@ func (t *copyTask) replay() error {
 		n := min(len(p), maxCopyData)
 		out = frame.Append(out, 'd', p[:n])
 		p = p[n:]
+		if len(out) >= maxCopyData {
+			if err := s.writeServer(out); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
 	}
-	t.hold = nil
+	t.letGo()
 	if n := s.clientSkip; n > 0 {
 		// A CopyData is cut: what is still to come of it needs a header.
 		out = frame.AppendHead(out, 'd', n)
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	return s.writeServer(out)
 }
@@ -100,6 +109,9 @@ func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 	}
 	s.clearLoad()
 	t.in.release()
+	if err == nil {
+		s.keepUnsettled(t.load)
+	}
 	e := pgerr.As(err)
 	switch {
 	case s.ctx.Err() != nil:
@@ -112,7 +124,6 @@ func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 	case err != nil:
 		return err
 	}
-	s.keepUnsettled(t.load)
 	return t.replySuccess(rows)
 }
 
@@ -238,7 +249,9 @@ func (s *session) interruption() error {
 	if s.interrupted == nil {
 		return nil
 	}
-	_ = s.client.SetReadDeadline(time.Time{})
+	if s.ctx.Err() == nil {
+		_ = s.client.SetReadDeadline(time.Time{})
+	}
 	err := s.interrupted
 	s.interrupted = nil
 	return err

@@ -33,10 +33,12 @@ type copyTask struct {
 	bound   bool      // held is answered
 	native  nativeRun
 	began   time.Time
+	alive   time.Time // when the session last ran a statement
 
-	hold []byte
-	load *bulk.Load // guarded by s.mu where Cancel reads it
-	in   *injector  // the load's
+	hold     []byte
+	reserved int64      // of the memory budget, for hold
+	load     *bulk.Load // guarded by s.mu where Cancel reads it
+	in       *injector  // the load's
 }
 
 func (t *copyTask) extended() bool { return t.held != nil }
@@ -51,6 +53,7 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 	in := t.s.inject()
 	defer in.release()
 	row, err := t.inspect(in)
+	t.alive = time.Now()
 	if err != nil {
 		return rewrite.Decision{}, err
 	}
@@ -168,6 +171,7 @@ func (t *copyTask) run(d rewrite.Decision) error {
 	}
 	t.s.setLoad(t)
 	defer t.s.clearLoad()
+	defer t.letGo()
 	end, err := t.receive(d)
 	if t.load == nil {
 		return t.endHeld(err)
@@ -353,6 +357,7 @@ func (t *copyTask) keepAlive() error {
 	in := t.s.inject()
 	defer in.release()
 	_, err := in.Exec(t.s.ctx, "")
+	t.alive = time.Now()
 	return err
 }
 
@@ -360,13 +365,13 @@ func (t *copyTask) keepAlive() error {
 var errHeldTimeout = errors.New("statement timeout")
 
 // nextAlive returns when the client's read has to be interrupted: a third of
-// the shortest idle timeout from now, or when statement_timeout will have
+// the shortest idle timeout from its last statement, or when statement_timeout will have
 // passed; zero where neither is set.
 func (t *copyTask) nextAlive() time.Time {
 	var at time.Time
 	for _, d := range []time.Duration{t.insp.IdleInTransactionTimeout, t.insp.IdleSessionTimeout} {
 		if d > 0 {
-			at = earlier(at, time.Now().Add(max(d/3, time.Millisecond)))
+			at = earlier(at, t.alive.Add(max(d/3, time.Millisecond)))
 		}
 	}
 	if d := t.insp.StatementTimeout; d > 0 {
@@ -388,19 +393,43 @@ func (t *copyTask) data(p []byte, d rewrite.Decision) error {
 		return t.load.Write(p)
 	}
 	if int64(len(t.hold)+len(p)) < t.s.srv.cfg.StageMinBytes {
-		t.hold = append(t.hold, p...)
-		return nil
+		return t.keep(p)
 	}
 	if err := t.begin(d); err != nil {
 		t.hold = append(t.hold, p...)
 		return err
 	}
-	hold := t.hold
-	t.hold = nil
-	if err := t.load.Write(hold); err != nil {
+	err := t.load.Write(t.hold)
+	t.letGo()
+	if err != nil {
 		return err
 	}
 	return t.load.Write(p)
+}
+
+// holdStep is the unit in which held data is taken from the memory budget.
+const holdStep = 64 << 10
+
+// keep holds a piece of data. When the memory budget is used up the COPY goes
+// on natively, which needs none.
+func (t *copyTask) keep(p []byte) error {
+	t.hold = append(t.hold, p...)
+	want := (int64(len(t.hold)) + holdStep - 1) / holdStep * holdStep
+	if want <= t.reserved {
+		return nil
+	}
+	if !t.s.srv.loader.Memory().Reserve(want - t.reserved) {
+		return errReplay
+	}
+	t.reserved = want
+	return nil
+}
+
+// letGo frees the held data.
+func (t *copyTask) letGo() {
+	t.hold = nil
+	t.s.srv.loader.Memory().Return(t.reserved)
+	t.reserved = 0
 }
 
 // begin starts the load. Where it can't be started nothing has changed on the
