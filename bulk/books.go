@@ -89,7 +89,7 @@ func (b *books) close(err error) {
 			if e := pgerr.As(err); e != nil {
 				o.Message = e.Error()
 			}
-			if b.ld.isStopped() {
+			if b.ld.isCancelled() {
 				o.Status = checkpoint.Cancelled
 			}
 		}

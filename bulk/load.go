@@ -251,7 +251,7 @@ func (ld *Load) ended(err error) {
 	result := "ok"
 	e := pgerr.As(err)
 	switch {
-	case e != nil && ld.isStopped():
+	case e != nil && ld.isCancelled():
 		result = "cancelled"
 	case e != nil:
 		result = "error"
@@ -296,6 +296,12 @@ func (ld *Load) isStopped() bool {
 	default:
 		return false
 	}
+}
+
+// isCancelled says that a cancel request or the timeout stopped the load, and
+// not an error.
+func (ld *Load) isCancelled() bool {
+	return ld.isStopped() && (errors.Is(ld.cause, errCancelled) || errors.Is(ld.cause, errTimeout))
 }
 
 // Pending says that the load succeeded within a transaction that has not ended
