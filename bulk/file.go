@@ -94,8 +94,8 @@ func (ld *Load) put(f *file) error {
 	f.crc = sum.Sum32()
 	err := ld.l.store.Put(ld.ctx, f.key, f.held)
 	if err != nil {
-		if ld.ctx.Err() == nil {
-			ld.noUploads.Store(true)
+		// One failure a load: files are uploaded side by side.
+		if ld.ctx.Err() == nil && ld.noUploads.CompareAndSwap(false, true) {
 			ld.l.storeBreaker.Failure()
 			ld.log.Warn("stage file, going on natively", "file", f.number, "bytes", f.held.Size(), "error", err)
 		}

@@ -62,12 +62,15 @@ func (b *bed) connect(dsn string) *pgconn.PgConn {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = c.Close(ctx) // may be gone, as the test wanted
-	})
+	b.t.Cleanup(func() { hangUp(c) })
 	return c
+}
+
+// hangUp ends a session, which may be gone already.
+func hangUp(c *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
 }
 
 // direct and proxied are two ways to the same database.
@@ -142,9 +145,11 @@ func (b *bed) same(sql string, data []byte) outcome {
 func (b *bed) sameIn(sql string, data []byte, before, after string) outcome {
 	b.t.Helper()
 	admin := b.direct()
+	defer hangUp(admin)
 	var out [2]outcome
 	var rows, status [2]string
 	for i, c := range []*pgconn.PgConn{b.direct(), b.proxied()} {
+		defer hangUp(c)
 		must(b.t, admin, "TRUNCATE t")
 		if before != "" {
 			must(b.t, c, before)
@@ -271,7 +276,9 @@ const createT = "CREATE TABLE t (id int PRIMARY KEY, note text CHECK (note <> 'f
 
 // textRows are n rows for createT, of about 60 bytes.
 func textRows(n int) []byte {
-	return generate(n, func(i int) string { return fmt.Sprintf("%d\tnote %d of a row that is long enough\\tto fill files\n", i, i) })
+	return generate(n, func(i int) string {
+		return fmt.Sprintf("%d\tnote %d of a row that is long enough\\tto fill files\n", i, i)
+	})
 }
 
 const copyText = "COPY t FROM STDIN"
