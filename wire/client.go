@@ -131,6 +131,9 @@ func (s *session) clientFrame(typ byte, body []byte, whole bool) (act action, re
 		s.unsynced, s.executed = false, false
 		s.queue.push(entSync)
 	case 'F':
+		if s.commitSync {
+			return actCommit, false
+		}
 		s.queue.push(entQuery)
 	case 'c', 'f':
 		s.queue.push(entCopyEnd)
@@ -158,6 +161,7 @@ func (s *session) queryFrame(body []byte, whole bool) (act action, relay bool) {
 	case rewrite.KindInsert:
 		s.srv.metrics.pass(kind, rewrite.ReasonInsertRelayed)
 	}
+	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.queue.push(entQuery)
 	return actFill, true
 }

@@ -19,6 +19,9 @@ func (s *session) onQuery() error {
 	case err != nil:
 		return err
 	}
+	s.mu.Lock()
+	s.statements.forget(nil) // a Query drops the unnamed statement
+	s.mu.Unlock()
 	sql, rest, ok := frame.CString(body)
 	if !ok || len(rest) > 0 {
 		return s.passQuery(rewrite.ReasonParseError)
@@ -97,7 +100,7 @@ func (s *session) onParse() error {
 	stmt, reason, _ := s.parseCopy(sql)
 	s.mu.Lock()
 	s.statements.forget(name)
-	if stmt != nil {
+	if stmt != nil && !s.queue.skipping { // else the server ignores it
 		s.statements.add(string(name), stmt, raw)
 	}
 	s.mu.Unlock()

@@ -210,6 +210,7 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established) {
 		_ = s.writeClient(errorFrame(nil, e)) // closed next anyway
 		_ = s.server.Close()
 		linger(s.client)
+		s.cancel(nil)
 		return
 	}
 	s.log.Debug("session begins", "database", est.Database)

@@ -39,10 +39,10 @@ type session struct {
 	sr     *frame.Reader
 
 	// The server pump's own.
-	serverSkip int
-	spans      []span
+	spans []span
 
 	mu         sync.Mutex // guards what follows
+	serverSkip int        // bytes of the server's frame still to come
 	queue      replyQueue
 	status     byte // of the last ReadyForQuery
 	statements preparedCopies
@@ -95,9 +95,12 @@ func (s *session) run() {
 	go func() {
 		defer close(serverDone)
 		err := s.serverLoop()
+		// Unblock the client pump, which may be reading the client. Under mu,
+		// so that nobody clears the deadline who has not seen the end.
+		s.mu.Lock()
 		s.end(err)
-		// Unblock the client pump, which may be reading the client.
 		_ = s.client.SetReadDeadline(time.Unix(1, 0))
+		s.mu.Unlock()
 	}()
 	err := s.clientLoop()
 	if errors.Is(err, io.EOF) && s.ctx.Err() == nil {
@@ -109,11 +112,17 @@ func (s *session) run() {
 		s.end(err)
 		// What the server said last (why it ended) may still be under way.
 		_ = s.server.SetReadDeadline(time.Now().Add(lastWords))
+		// Where the client is gone, the server learns it at once, and lets go
+		// of its locks.
+		_ = closeWrite(s.server)
 	}
 	<-serverDone
-	if s.fatal != nil {
+	s.mu.Lock()
+	fatal := s.fatal
+	s.mu.Unlock()
+	if fatal != nil {
 		_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
-		_ = s.writeClient(s.fatal) // the client may be gone
+		_ = s.writeClient(fatal) // the client may be gone
 	}
 	s.settle()
 	_ = s.server.Close()
@@ -153,7 +162,7 @@ func (s *session) waitIdle() (bool, error) {
 		s.mu.Unlock()
 		return false, nil
 	}
-	if s.queue.idle() && !s.writing {
+	if s.atRest() {
 		s.mu.Unlock()
 		return true, nil
 	}
@@ -169,6 +178,10 @@ func (s *session) waitIdle() (bool, error) {
 	defer s.mu.Unlock()
 	return !s.queue.lost, nil
 }
+
+// atRest says that the server owes nothing, and that the client has all of what
+// it sent: no part of a frame is still to come. It holds s.mu.
+func (s *session) atRest() bool { return s.queue.idle() && !s.writing && s.serverSkip == 0 }
 
 func (s *session) txStatus() byte {
 	s.mu.Lock()

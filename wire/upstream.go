@@ -173,8 +173,10 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 		if len(body) == 1 {
 			s.status = body[0]
 		}
-		s.statements.confirm()
 		hide := s.queue.reply(typ)
+		if s.queue.idle() {
+			s.statements.confirm() // no Parse is unanswered
+		}
 		s.extError = s.extError && hide
 		return hide
 	case 'E':
@@ -212,7 +214,7 @@ func (s *session) noteParameter(body []byte) {
 
 // notifyIdle wakes whoever waits for the queue to become idle. It holds s.mu.
 func (s *session) notifyIdle() {
-	if s.idleWait != nil && !s.writing && (s.queue.idle() || s.queue.lost) {
+	if s.idleWait != nil && (s.atRest() || s.queue.lost) {
 		close(s.idleWait)
 		s.idleWait = nil
 	}
