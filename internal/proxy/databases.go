@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
@@ -26,6 +28,9 @@ const (
 	installTimeout = 30 * time.Second
 	// retryAfter is how long a failed database is not tried again.
 	retryAfter = 30 * time.Second
+	// refreshAfter is how long a database's secret is believed: a database may
+	// be dropped and made anew under its name, and a secret be changed.
+	refreshAfter = time.Minute
 	// idleTimeout ends service connections that are not used: they would keep
 	// the database from being dropped.
 	idleTimeout = 5 * time.Second
@@ -48,9 +53,12 @@ type databases struct {
 // database is one of them. Its mutex is held while it is looked up, so that
 // many loads at once look it up once.
 type database struct {
+	// gone: it was dropped, or the installation removed. Set under mu.
+	gone   atomic.Bool
 	mu     sync.Mutex
 	pool   *pgxpool.Pool
 	found  *bulk.Database
+	read   time.Time // when found was
 	reason rewrite.Reason
 	retry  time.Time
 }
@@ -74,10 +82,13 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.gone.Load() {
+		return nil, rewrite.ReasonServiceFailed // forgotten just now; the next load finds it anew
+	}
 	if !installed && (d.installSQL == "" || time.Now().Before(db.retry)) {
 		return nil, rewrite.ReasonNotInstalled
 	}
-	if db.found != nil && installed {
+	if db.found != nil && installed && time.Since(db.read) < refreshAfter {
 		return db.found, rewrite.ReasonNone
 	}
 	if time.Now().Before(db.retry) {
@@ -135,9 +146,74 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 	if err := ledger.Check(ctx); err != nil {
 		return err
 	}
-	found.Ledger = ledger
-	db.found = found
+	found.Ledger = forgetful{Ledger: ledger, db: db, forget: func() { d.forget(name, db) }}
+	db.found, db.read = found, time.Now()
 	return nil
+}
+
+// forgetful is the ledger of a database that may be dropped: then there is
+// nothing to sweep, and nobody to ask again.
+type forgetful struct {
+	checkpoint.Ledger
+	db     *database
+	forget func()
+}
+
+// Due implements checkpoint.Ledger.
+func (l forgetful) Due(ctx context.Context, before time.Time, limit int) ([]checkpoint.Swept, error) {
+	due, err := l.Ledger.Due(ctx, before, limit)
+	if isGone(err) {
+		l.forget()
+		return nil, nil
+	}
+	return due, err
+}
+
+// MarkSwept implements checkpoint.Ledger.
+func (l forgetful) MarkSwept(ctx context.Context, processIDs ...string) error {
+	if l.db.gone.Load() {
+		return nil // its files are deleted, and nobody is left to be told
+	}
+	err := l.Ledger.MarkSwept(ctx, processIDs...)
+	if isGone(err) {
+		l.forget()
+		return nil
+	}
+	return err
+}
+
+// isGone says that the database of a service connection is not there any more,
+// or schema pgbulk in it.
+func isGone(err error) bool {
+	var e *pgconn.PgError
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case "3D000", "3F000", "42P01": // invalid_catalog_name, invalid_schema_name, undefined_table
+		return true
+	}
+	return false
+}
+
+// forget drops a database from the table. A later load looks it up again.
+func (d *databases) forget(name string, db *database) {
+	d.mu.Lock()
+	if d.byName[name] == db {
+		delete(d.byName, name)
+	}
+	d.mu.Unlock()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.gone.Load() {
+		return
+	}
+	if db.pool != nil {
+		db.pool.Close()
+	}
+	db.pool, db.found = nil, nil
+	db.gone.Store(true)
+	d.log.Info("database is gone, its ledger is forgotten", "database", name)
 }
 
 func (d *databases) install(ctx context.Context, pool *pgxpool.Pool) error {
