@@ -269,9 +269,15 @@ func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
 	case 'E':
 		if e := pgerr.Parse(body); e.IsFatal() {
 			// The session is over, whatever was being done. The client is told
-			// in the server's own words, behind what it is told before.
+			// in the server's own words, behind what it is told before; but for
+			// those on where in a statement of ours it was.
+			if !c.notices.Load() {
+				for _, t := range []byte("WqpP") {
+					e = e.With(t, "")
+				}
+			}
 			s.mu.Lock()
-			s.fatal = append([]byte(nil), whole...)
+			s.fatal = errorFrame(nil, e)
 			s.mu.Unlock()
 			s.end(e)
 			return io.EOF
