@@ -56,14 +56,18 @@ func quick(c *store.Config) {
 
 func (b *bed) connect(dsn string) *pgconn.PgConn {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	c, err := pgconn.Connect(ctx, dsn)
+	c, err := tryConnect(dsn)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(func() { hangUp(c) })
 	return c
+}
+
+func tryConnect(dsn string) (*pgconn.PgConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return pgconn.Connect(ctx, dsn)
 }
 
 // hangUp ends a session, which may be gone already.

@@ -26,6 +26,7 @@ type running struct {
 	*Proxy
 	addr net.Addr
 	reg  *prometheus.Registry
+	stop context.CancelFunc // begins the drain
 }
 
 // start runs a proxy in front of the shared server, and ends it with the test.
@@ -64,7 +65,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	ctx, stop := context.WithCancel(context.Background())
 	ready, done := make(chan net.Addr, 1), make(chan error, 1)
 	go func() { done <- p.Serve(ctx, func(a net.Addr) { ready <- a }) }()
-	r := &running{Proxy: p, reg: reg}
+	r := &running{Proxy: p, reg: reg, stop: stop}
 	select {
 	case r.addr = <-ready:
 	case err := <-done:
