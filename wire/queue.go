@@ -17,6 +17,8 @@ package wire
 // After an ErrorResponse to an extended message the server ignores everything
 // up to the next Sync, so the entries up to it are dropped. While the server is
 // in copy-in mode it ignores Sync: those entries are dropped up to the copyEnd.
+// If such a COPY fails, nobody can tell which Syncs were ignored: then the queue
+// is lost.
 //
 // hideReady, hideReplies and hideCopyIn mark what the client must not see of an
 // entry, because the proxy sent it and not the client.
@@ -52,9 +54,11 @@ type replyQueue struct {
 	head, size int
 	// skipping: the server ignores messages until it sees a Sync.
 	skipping bool
-	// copying: the server is in copy-in mode of the extended protocol, and no
-	// copyEnd was pushed yet: it ignores Sync.
+	// copying: the server is in copy-in mode, and no copyEnd was pushed yet: it
+	// ignores Sync.
 	copying bool
+	// ignored: a Sync was dropped for the COPY at the head.
+	ignored bool
 	// lost: the queue does not know where it is; it stays so.
 	lost bool
 }
@@ -89,6 +93,7 @@ func (q *replyQueue) push(e entry) {
 		if kind == entCopyEnd {
 			q.copying = false
 		}
+		q.ignored = q.ignored || kind == entSync
 		return
 	}
 	if kind == entCopyEnd && q.size == 0 {
@@ -122,11 +127,13 @@ func (q *replyQueue) reply(typ byte) (hide bool) {
 		return false
 	}
 	switch typ {
-	case 'N', 'A', 'S', 'K', 'D', 'd', 't':
-		return typ == 'N' && q.first()&hideReplies != 0
+	case 'A', 'S', 'K', 'D', 'd', 't':
+		return false
 	}
 	q.trim()
 	switch typ {
+	case 'N':
+		return q.first()&hideReplies != 0
 	case 'Z':
 		return q.ready()
 	case 'E':
@@ -134,14 +141,17 @@ func (q *replyQueue) reply(typ byte) (hide bool) {
 		return false
 	case 'G':
 		hide = q.first()&hideCopyIn != 0
-		if q.first()&entKind == entExecute {
+		if k := q.first() & entKind; k == entExecute || k == entQuery {
 			q.dropSyncs()
 		}
 		return hide
+	case 'C':
+		q.ignored = false // the COPY has ended well
 	}
 	e := q.first()
 	if answers(e&entKind, typ) {
 		q.pop()
+		q.trim()
 	}
 	return e&hideReplies != 0
 }
@@ -188,34 +198,44 @@ func (q *replyQueue) ready() (hide bool) {
 // failed handles ErrorResponse.
 func (q *replyQueue) failed() {
 	k := q.first() & entKind
-	if k == entQuery || k == entSync || q.size == 0 {
+	if k == entSync || q.size == 0 {
+		return
+	}
+	if q.ignored {
+		*q = replyQueue{lost: true}
 		return
 	}
 	q.copying = false
+	if k == entQuery {
+		return
+	}
 	for q.size > 0 && q.first()&entKind != entSync {
 		q.pop()
 	}
 	q.skipping = q.size == 0
 }
 
-// dropSyncs handles a CopyInResponse to the Execute at the head: the server
-// ignores every Sync that it reads before the end of the copy.
+// dropSyncs handles a CopyInResponse to the entry at the head: the server
+// ignores every Sync that it reads before the end of the copy. That copyEnd is
+// dropped too, since one Query may hold several COPYs.
 func (q *replyQueue) dropSyncs() {
 	kept := 1
 	for i := 1; i < q.size; i++ {
 		e := q.at(i)
 		if e&entKind == entCopyEnd {
-			for ; i < q.size; i++ {
+			for i++; i < q.size; i++ {
 				q.set(kept, q.at(i))
 				kept++
 			}
 			q.size = kept
 			return
 		}
-		if e&entKind != entSync {
-			q.set(kept, e)
-			kept++
+		if e&entKind == entSync {
+			q.ignored = true
+			continue
 		}
+		q.set(kept, e)
+		kept++
 	}
 	q.size = kept
 	q.copying = true
