@@ -73,7 +73,7 @@ func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 		return 0, nil, err
 	}
 	c.at = res.At
-	if c.cur.held.Size() >= c.fileLimit() {
+	if c.cur.held.Size() >= c.fileLimit() && c.at.Rows > c.cur.before.Rows {
 		cut = c.seal()
 		c.next()
 	}
