@@ -1,0 +1,159 @@
+package bulk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+)
+
+// keep is a store in memory that notes what is deleted.
+type keep struct {
+	store.Store
+	mu      sync.Mutex
+	log     []string
+	failing int // so many deletions fail first
+	objects map[string][]byte
+	putErr  error
+	began   time.Time
+}
+
+func newKeep() *keep { return &keep{objects: map[string][]byte{}, began: time.Now()} }
+
+func (k *keep) note(format string, args ...any) {
+	k.log = append(k.log, fmt.Sprintf("%s ", time.Since(k.began).Round(time.Second))+fmt.Sprintf(format, args...))
+}
+
+func (k *keep) Delete(_ context.Context, keys ...string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failing > 0 {
+		k.failing--
+		k.note("fail %s", strings.Join(keys, " "))
+		return errors.New("no")
+	}
+	k.note("delete %s", strings.Join(keys, " "))
+	for _, key := range keys {
+		delete(k.objects, key)
+	}
+	return nil
+}
+
+func (k *keep) Put(_ context.Context, key string, c store.Content) error {
+	p := make([]byte, c.Size())
+	if _, err := c.ReadAt(p, 0); err != nil && len(p) > 0 {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.putErr != nil {
+		return k.putErr
+	}
+	k.objects[key] = p
+	return nil
+}
+
+func (k *keep) PresignGet(_ context.Context, key string, _ time.Duration) (string, error) {
+	return "https://store/" + key + "?signature=secret", nil
+}
+
+func (k *keep) URL(key string) string { return "s3://bucket/" + key }
+
+func (k *keep) history() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return strings.Join(k.log, "\n")
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)) }
+
+// TestSweeper runs a sweeper on a synthetic clock.
+func TestSweeper(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeep()
+		s := NewSweeper(k, 10*time.Second, time.Minute, nil, quiet())
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		swept := func(context.Context) error { k.note("swept"); return nil }
+		s.Schedule([]string{"a", "b"}, swept)
+		time.Sleep(3 * time.Second)
+		s.Schedule([]string{"c"}, nil)
+		time.Sleep(20 * time.Second)
+		k.failing = 1
+		s.Schedule([]string{"d"}, nil) // fails at 33 s, again at 93 s
+		time.Sleep(20 * time.Second)
+		s.Schedule([]string{"e"}, nil) // due before the second try of d
+		time.Sleep(80 * time.Second)
+		stop()
+		<-done
+		want := "10s delete a b\n10s swept\n13s delete c\n33s fail d\n53s delete e\n1m33s delete d"
+		if got := k.history(); got != want {
+			t.Errorf("history:\n%s\nwanted:\n%s", got, want)
+		}
+	})
+}
+
+// TestSweeperFlush deletes everything at once at the end, also what failed
+// before and is due only later.
+func TestSweeperFlush(t *testing.T) {
+	t.Parallel()
+	k := newKeep()
+	s := NewSweeper(k, time.Hour, 2*time.Hour, nil, quiet())
+	s.Schedule([]string{"a"}, nil)
+	k.failing = 1
+	s.sweepDue(t.Context(), time.Now().Add(90*time.Minute)) // a fails
+	s.Schedule([]string{"b"}, nil)
+	k.failing = 1
+	s.Schedule([]string{"c"}, nil)
+	s.Flush(t.Context())
+	if got, want := k.history(), "0s fail a\n0s fail b\n0s delete c\n0s delete a"; got != want {
+		t.Errorf("history:\n%s\nwanted:\n%s", got, want)
+	}
+}
+
+// oldLoads is a ledger that knows loads of proxies that are gone.
+type oldLoads struct {
+	checkpoint.Ledger
+	mu    sync.Mutex
+	due   []checkpoint.Swept
+	err   error
+	swept []string
+}
+
+func (l *oldLoads) Due(context.Context, time.Time, int) ([]checkpoint.Swept, error) {
+	return l.due, l.err
+}
+
+func (l *oldLoads) MarkSwept(_ context.Context, ids ...string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.swept = append(l.swept, ids...)
+	return nil
+}
+
+func TestSweeperAsksLedgers(t *testing.T) {
+	t.Parallel()
+	k := newKeep()
+	k.failing = 1
+	broken := &oldLoads{err: errors.New("down")}
+	good := &oldLoads{due: []checkpoint.Swept{{ProcessID: "1", Keys: []string{"x"}}, {ProcessID: "2", Keys: []string{"y", "z"}}}}
+	s := NewSweeper(k, 0, 0, func() []checkpoint.Ledger { return []checkpoint.Ledger{broken, good} }, quiet())
+	s.sweepLedgers(t.Context())
+	if got := k.history(); got != "0s fail x\n0s delete y z" {
+		t.Errorf("history:\n%s", got)
+	}
+	if fmt.Sprint(good.swept) != "[2]" {
+		t.Errorf("marked as swept: %v", good.swept)
+	}
+}
