@@ -11,6 +11,9 @@ import (
 // errReplay ends receive when the statement goes to the server natively.
 var errReplay = errors.New("replay natively")
 
+// maxEnd bounds the frame that ends the data: a CopyFail may have 10000 bytes.
+const maxEnd = 64 << 10
+
 // receive takes the client's messages until the COPY data ends. It returns the
 // frame that ended it, consumed from the buffer; in the holding phase that
 // frame is left there and errReplay returned.
@@ -33,18 +36,20 @@ func (t *copyTask) receive(d rewrite.Decision) (bulk.Frame, error) {
 			}
 			continue
 		}
-		typ := s.cr.Buffered()[0]
-		if typ == 'H' || typ == 'S' {
+		typ, n, err := frame.Head(s.cr.Buffered())
+		switch {
+		case err == nil && (typ == 'H' || typ == 'S'):
 			// The server ignores both in copy-in mode.
 			if err := s.dropFrame(); err != nil {
 				return bulk.Frame{}, err
 			}
 			continue
-		}
-		if t.load == nil {
+		case t.load == nil:
 			return bulk.Frame{}, errReplay
+		case err != nil || n > maxEnd || typ != 'c' && typ != 'f' && t.insp.Version >= 140000:
+			return t.unreadable(errTooLong) // the server refuses it by its header alone
 		}
-		_, body, raw, err := s.peekFrame(s.srv.cfg.MaxStatement)
+		_, body, raw, err := s.peekFrame(maxEnd)
 		if err != nil {
 			return bulk.Frame{}, err
 		}

@@ -104,8 +104,10 @@ func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 	case err != nil && s.ctx.Err() == nil && pgerr.As(err) != nil:
 		err = t.load.Fail(s.ctx, err)
 	default:
-		// The client or the server is gone: the server rolls back.
+		// The client or the server is gone: the server rolls back. What it
+		// still answers to statements of ours is nobody's.
 		t.load.Abort()
+		s.end(err)
 	}
 	s.clearLoad()
 	t.in.release()

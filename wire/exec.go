@@ -39,14 +39,17 @@ func (s *session) inject() *injector {
 
 // release ends the injector: from here on the server's frames are relayed. It
 // waits for cancel requests under way: one that came late must not hit the
-// client's next statement.
+// client's next statement. Where the session has ended the frames stay captured:
+// they may answer a statement of ours.
 func (in *injector) release() {
 	in.mu.Lock()
 	in.released = true
 	in.mu.Unlock()
 	in.cancels.Wait()
 	in.s.mu.Lock()
-	in.s.capture = nil
+	if in.s.ctx.Err() == nil {
+		in.s.capture = nil
+	}
 	in.s.mu.Unlock()
 }
 
