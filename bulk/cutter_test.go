@@ -46,8 +46,6 @@ func cutAll(c *cutter, data []byte, ok bool, next func(left int) int) ([]*file, 
 	return files, nil
 }
 
-func whole(left int) int { return left }
-
 func content(t testing.TB, f *file) []byte {
 	t.Helper()
 	p := make([]byte, f.held.Size())
