@@ -162,12 +162,12 @@ func (t *copyTask) run(d rewrite.Decision) error {
 	if d.Way == rewrite.Refuse {
 		return t.refuse(d.Refusal, d.Reason)
 	}
+	t.s.setLoad(t) // before the client knows that there is something to cancel
+	defer t.s.clearLoad()
+	defer t.letGo()
 	if err := t.s.writeClient(t.copyInResponse()); err != nil {
 		return err
 	}
-	t.s.setLoad(t)
-	defer t.s.clearLoad()
-	defer t.letGo()
 	end, err := t.receive(d)
 	if t.load == nil {
 		return t.endHeld(err)
