@@ -233,7 +233,7 @@ func isDataError(e *pgerr.Error) bool {
 		return false
 	}
 	switch e.Class() {
-	case "22", "23", "P0", "40", "42", "25":
+	case "22", "23", "P0", "40", "42", "25", "54":
 		return true
 	}
 	return false

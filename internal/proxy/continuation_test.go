@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -131,5 +132,26 @@ func TestContinuationBinary(t *testing.T) {
 			b.sameIn(sql, data.Bytes(), "BEGIN", "ROLLBACK")
 		})
 	}
+	b.wantSwept()
+}
+
+// TestDataErrorsAreNoFaults: clients that send bad data do not stop others from
+// using external tables.
+func TestDataErrorsAreNoFaults(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, Options{}, nil)
+	must(t, b.direct(), createT+"; CREATE INDEX ON t (note)")
+	long := make([]byte, 20_000) // more than an index can take, even compressed
+	for i := range long {
+		long[i] = 'a' + byte(rand.Uint32N(26))
+	}
+	for _, bad := range []string{"x\ty\n", "5\tagain\n", "-1\tforbidden\n", "-1\n", fmt.Sprintf("-1\t%s\n", long)} {
+		for range 4 {
+			if o := b.same(copyText, append(textRows(100), bad...)); o.err == nil {
+				t.Error(o)
+			}
+		}
+	}
+	b.wantMetric(20, "pgbulk_statements_total", "decision", "stage", "reason", "external")
 	b.wantSwept()
 }
