@@ -49,12 +49,14 @@ func (t *copyTask) receive(d rewrite.Decision) (bulk.Frame, error) {
 		case err != nil || n > maxEnd || typ != 'c' && typ != 'f' && t.insp.Version >= 140000:
 			return t.unreadable(errTooLong) // the server refuses it by its header alone
 		}
-		_, body, raw, err := s.peekFrame(maxEnd)
-		if err != nil {
-			return bulk.Frame{}, err
+		for len(s.cr.Buffered()) < frame.HeaderLen+n {
+			if err := t.fill(); err != nil { // a failed load interrupts this read, too
+				return bulk.Frame{}, err
+			}
 		}
+		body := s.cr.Buffered()[frame.HeaderLen : frame.HeaderLen+n]
 		end := bulk.Frame{Type: typ, Body: append([]byte(nil), body...)}
-		s.cr.Discard(len(raw))
+		s.cr.Discard(frame.HeaderLen + n)
 		return end, nil
 	}
 }
