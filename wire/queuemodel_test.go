@@ -182,72 +182,90 @@ func (f *frontend) data() modelMsg {
 	return modelMsg{e: entCopyEnd, typ: 'c'}
 }
 
-// converse runs one conversation, in which client, server and proxy come to
+// talkModel is one conversation, in which client, server and proxy come to
 // their turns in any order.
+type talkModel struct {
+	b   *backend
+	f   *frontend
+	q   replyQueue
+	log []byte
+}
+
+func (c *talkModel) deliver() error {
+	r := c.b.outbox[0]
+	c.b.outbox = c.b.outbox[1:]
+	c.log = append(c.log, '<', r.typ)
+	if hide := c.q.reply(r.typ); hide != r.hide && !c.q.lost {
+		return fmt.Errorf("%s: hide is %v", c.log, hide)
+	}
+	return nil
+}
+
+func (c *talkModel) send(m modelMsg) {
+	if m.e != 0 {
+		c.q.push(m.e)
+	}
+	c.b.inbox = append(c.b.inbox, m)
+	c.log = append(c.log, ' ', m.typ)
+}
+
+func (c *talkModel) check() error {
+	switch {
+	case c.q.idle() && !c.b.owesNothing():
+		return fmt.Errorf("%s: idle, but the server owes %v for %v", c.log, c.b.outbox, c.b.inbox)
+	case c.q.lost && !c.f.syncs:
+		return fmt.Errorf("%s: lost", c.log)
+	case !c.q.idle() && !c.q.lost && c.b.owesNothing():
+		return fmt.Errorf("%s: the server owes nothing, the queue has %d entries", c.log, c.q.size)
+	}
+	return nil
+}
+
+// turn lets one of the three do something.
+func (c *talkModel) turn(choose func(n int) int) error {
+	switch choice := choose(4); {
+	case choice == 0 && len(c.b.inbox) > 0:
+		c.b.step()
+	case choice == 1 && len(c.b.outbox) > 0:
+		if err := c.deliver(); err != nil {
+			return err
+		}
+	case choice == 2 && choose(8) == 0:
+		if c.q.reply([]byte{'A', 'S'}[choose(2)]) {
+			return fmt.Errorf("%s: a message of no statement is hidden", c.log)
+		}
+	default:
+		c.send(c.f.next())
+	}
+	return c.check()
+}
+
+// end lets everybody finish.
+func (c *talkModel) end() error {
+	for c.f.copies > 0 {
+		c.send(c.f.data())
+	}
+	c.send(modelMsg{e: entSync, typ: 'S'})
+	for len(c.b.inbox)+len(c.b.outbox) > 0 {
+		if len(c.b.inbox) > 0 {
+			c.b.step()
+		} else if err := c.deliver(); err != nil {
+			return err
+		}
+	}
+	return c.check()
+}
+
 func converse(choose func(n int) int, steps int) error {
 	b := &backend{choose: choose}
-	f := &frontend{choose: choose, syncs: choose(4) == 0}
-	f.overCopy = func() bool { return len(b.inbox)+len(b.outbox) == 0 && b.copying == nil }
-	var q replyQueue
-	var log []byte
-	deliver := func() error {
-		r := b.outbox[0]
-		b.outbox = b.outbox[1:]
-		log = append(log, '<', r.typ)
-		if hide := q.reply(r.typ); hide != r.hide && !q.lost {
-			return fmt.Errorf("%s: hide is %v", log, hide)
-		}
-		return nil
-	}
-	send := func(m modelMsg) {
-		if m.e != 0 {
-			q.push(m.e)
-		}
-		b.inbox = append(b.inbox, m)
-		log = append(log, ' ', m.typ)
-	}
-	check := func() error {
-		switch {
-		case q.idle() && !b.owesNothing():
-			return fmt.Errorf("%s: idle, but the server owes %v for %v", log, b.outbox, b.inbox)
-		case q.lost && !f.syncs:
-			return fmt.Errorf("%s: lost", log)
-		case !q.idle() && !q.lost && b.owesNothing():
-			return fmt.Errorf("%s: the server owes nothing, the queue has %d entries", log, q.size)
-		}
-		return nil
-	}
+	over := func() bool { return len(b.inbox)+len(b.outbox) == 0 && b.copying == nil }
+	c := &talkModel{b: b, f: &frontend{choose: choose, syncs: choose(4) == 0, overCopy: over}}
 	for range steps {
-		switch choice := choose(4); {
-		case choice == 0 && len(b.inbox) > 0:
-			b.step()
-		case choice == 1 && len(b.outbox) > 0:
-			if err := deliver(); err != nil {
-				return err
-			}
-		case choice == 2 && choose(8) == 0:
-			if q.reply([]byte{'A', 'S'}[choose(2)]) {
-				return fmt.Errorf("%s: a message of no statement is hidden", log)
-			}
-		default:
-			send(f.next())
-		}
-		if err := check(); err != nil {
+		if err := c.turn(choose); err != nil {
 			return err
 		}
 	}
-	for f.copies > 0 {
-		send(f.data())
-	}
-	send(modelMsg{e: entSync, typ: 'S'})
-	for len(b.inbox)+len(b.outbox) > 0 {
-		if len(b.inbox) > 0 {
-			b.step()
-		} else if err := deliver(); err != nil {
-			return err
-		}
-	}
-	return check()
+	return c.end()
 }
 
 func conversation(t *rapid.T) {

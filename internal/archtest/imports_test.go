@@ -1,0 +1,170 @@
+package archtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// edges are the packages that each package may import in its own code. Imports
+// run the way the bytes run: from the command over the wire into the load, and
+// down to what knows nothing of sessions. Tests are free.
+var edges = map[string][]string{
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite"},
+
+	// The one place where everything is put together.
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install"},
+
+	"wire":           {"wire/frame", "wire/handshake", "bulk", "rewrite", "internal/pgerr"},
+	"wire/handshake": {"wire/frame", "internal/pgerr"},
+	"wire/frame":     {},
+
+	"bulk":      {"bulk/rows", "rewrite", "engine", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
+	"bulk/rows": {},
+
+	"rewrite":         {"rewrite/pgquery", "internal/pgerr", "internal/pgident"},
+	"rewrite/pgquery": {},
+
+	"engine":     {"rewrite", "internal/pgident"},
+	"checkpoint": {"internal/pgident"},
+
+	"store":          {},
+	"store/embedded": {"store"},
+
+	"internal/admin":    {},
+	"internal/config":   {},
+	"internal/install":  {"engine", "checkpoint"},
+	"internal/pgerr":    {},
+	"internal/pgident":  {},
+	"internal/pgserver": {},
+
+	// Only tests import these.
+	"checkpoint/checkpointtest": {"checkpoint"},
+	"engine/enginetest":         {"engine", "rewrite", "store", "internal/pgident"},
+	"store/storetest":           {"store"},
+	"internal/archtest":         {},
+	"internal/pgtest":           {"internal/pgtest/clients"},
+	"internal/pgtest/clients":   {},
+	"internal/testenv":          {"internal/pgident", "internal/pgserver", "store", "store/embedded"},
+	"bench":                     {"internal/pgserver", "store/embedded"},
+	"docs":                      {},
+}
+
+func TestImports(t *testing.T) {
+	t.Parallel()
+	for _, s := range mustSources(t) {
+		allowed, known := edges[s.pkg]
+		if !known {
+			t.Errorf("%s: package %s is not in the table", s.name, s.pkg)
+			continue
+		}
+		for _, p := range s.imports() {
+			p, ours := strings.CutPrefix(p, module)
+			if ours && !s.test && !slices.Contains(allowed, p) {
+				t.Errorf("%s imports %s, which %s may not", s.name, p, s.pkg)
+			}
+		}
+	}
+}
+
+// TestEdgesExist: a row without a package would hold nothing.
+func TestEdgesExist(t *testing.T) {
+	t.Parallel()
+	found := map[string]bool{}
+	for _, s := range mustSources(t) {
+		found[s.pkg] = true
+	}
+	for pkg, allowed := range edges {
+		for _, p := range append(slices.Clone(allowed), pkg) {
+			if !found[p] {
+				t.Errorf("the table speaks of %s, which is not there", p)
+			}
+		}
+	}
+}
+
+// TestEdgesHaveNoCycle: the table itself runs one way.
+func TestEdgesHaveNoCycle(t *testing.T) {
+	t.Parallel()
+	var visit func(pkg string, path []string)
+	visit = func(pkg string, path []string) {
+		if slices.Contains(path, pkg) {
+			t.Errorf("cycle: %v", append(path, pkg))
+			return
+		}
+		for _, next := range edges[pkg] {
+			visit(next, append(slices.Clone(path), pkg))
+		}
+	}
+	for pkg := range edges {
+		visit(pkg, nil)
+	}
+}
+
+// wall says who may import a third-party module in code that is not a test.
+type wall struct {
+	module string
+	files  []string // files, or folders with /...
+	why    string
+}
+
+var walls = []wall{
+	{"github.com/pganalyze/pg_query_go/v5", []string{"rewrite/pgquery/..."}, "cgo behind one package"},
+	{"github.com/aws/aws-sdk-go-v2", []string{"store/..."}, "S3 behind one interface"},
+	{"github.com/aws/smithy-go", []string{"store/..."}, "part of the S3 client"},
+	{"github.com/versity/versitygw", []string{"store/embedded/..."}, "the S3 server of the demo"},
+	{"github.com/jackc/pgx/v5/pgproto3", []string{"wire/...", "internal/pgtest/..."}, "the relay decodes nothing"},
+	{
+		"github.com/jackc/pgx/v5",
+		[]string{"checkpoint/...", "internal/...", "cmd/...", "bench/...", "engine/enginetest/..."},
+		"the service connection; a client's session is never a pgx connection",
+	},
+	{
+		"github.com/prometheus/client_golang",
+		[]string{
+			"bulk/metrics.go", "store/metrics.go", "wire/metrics.go", "internal/admin/...", "internal/proxy/...", "cmd/...",
+			"bulk/loader.go", "wire/server.go", "store/new.go", "store/open.go", // a Registerer on its way to metrics.go
+		},
+		"metrics in one file a package",
+	},
+	{"github.com/alecthomas/kong", []string{"cmd/...", "bench/..."}, "command lines"},
+	{"github.com/knadh/koanf", []string{"internal/config/..."}, "configuration files"},
+	{"github.com/fergusstrange/embedded-postgres", []string{"internal/pgserver/..."}, "server binaries where there are none"},
+	{"github.com/lib/pq", []string{"internal/pgtest/clients/..."}, "a client to compare with"},
+	{"github.com/google/uuid", []string{"bulk/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "process ids"},
+	{"go.uber.org/goleak", []string{"internal/testenv/..."}, "tests"},
+	{"golang.org/x/sync", []string{"bulk/...", "store/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "semaphores"},
+	{"golang.org/x/sys", []string{"store/embedded/...", "internal/pgserver/..."}, "files without a name"},
+}
+
+func TestWalls(t *testing.T) {
+	t.Parallel()
+	for _, s := range mustSources(t) {
+		if s.test {
+			continue
+		}
+		for _, p := range s.imports() {
+			first, _, _ := strings.Cut(p, "/")
+			if !strings.Contains(first, ".") || strings.HasPrefix(p, module) {
+				continue
+			}
+			w := wallOf(p)
+			if w == nil {
+				t.Errorf("%s imports %s: no wall says who may", s.name, p)
+			} else if !matches(s.name, w.files) {
+				t.Errorf("%s imports %s (%s)", s.name, p, w.why)
+			}
+		}
+	}
+}
+
+// wallOf returns the wall of the longest module path that fits, or nil.
+func wallOf(p string) *wall {
+	var best *wall
+	for i, w := range walls {
+		if (p == w.module || strings.HasPrefix(p, w.module+"/")) && (best == nil || len(w.module) > len(best.module)) {
+			best = &walls[i]
+		}
+	}
+	return best
+}
