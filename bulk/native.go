@@ -240,6 +240,9 @@ func (ld *Load) undo(err error) error {
 	if e == nil {
 		return err
 	}
+	if own := ld.ownError(); own != nil && e.Code() == pgerr.QueryCanceled {
+		e = own // our cancel was a means to it
+	}
 	if ld.spec.InBlock && ld.isStopped() && error(e) == ld.cause {
 		// Nothing has failed on the server yet.
 		if uerr := FailTransaction(ld.ctx, ld.sess); uerr != nil {
@@ -253,6 +256,14 @@ func (ld *Load) undo(err error) error {
 		}
 	}
 	return e
+}
+
+// ownError returns the caller's error that stopped the load, if one did.
+func (ld *Load) ownError() *pgerr.Error {
+	if !ld.isStopped() {
+		return nil
+	}
+	return pgerr.As(ld.cause)
 }
 
 // rollback ends the load's own block. No cancel is sent while it runs; but one

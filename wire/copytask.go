@@ -47,8 +47,8 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 	t.began = time.Now()
 	t.inBlock = t.s.txStatus() == 'T'
 	in := t.s.inject()
-	defer in.release()
 	row, err := t.inspect(in)
+	in.release() // before an undo, whose replies are the queue's to hide
 	t.alive = time.Now()
 	if err != nil {
 		return rewrite.Decision{}, err
@@ -108,7 +108,10 @@ func (t *copyTask) inspect(in *injector) (string, error) {
 			return string(r.Rows[0][0]), nil
 		}
 	}
-	return "", t.undoOpen()
+	if sql := bulk.UndoOpen(t.inBlock); sql != "" {
+		_, err = in.Exec(t.s.ctx, sql)
+	}
+	return "", err
 }
 
 // isWaitError says that an error came from waiting for the lock, where the

@@ -64,10 +64,17 @@ func (in *injector) next(ctx context.Context) (captured, error) {
 	case f := <-in.c.frames:
 		return f, nil
 	case <-in.s.ctx.Done():
-		return captured{}, context.Cause(in.s.ctx)
 	case <-ctx.Done():
-		return captured{}, context.Cause(ctx)
 	}
+	select {
+	case f := <-in.c.frames:
+		return f, nil // it came before the end
+	default:
+	}
+	if in.s.ctx.Err() != nil {
+		ctx = in.s.ctx
+	}
+	return captured{}, context.Cause(ctx)
 }
 
 // errTooManyNotices ends a statement of ours that floods the proxy.
