@@ -29,6 +29,13 @@ type keep struct {
 
 func newKeep() *keep { return &keep{objects: map[string][]byte{}, began: time.Now()} }
 
+// fail makes the next deletion fail.
+func (k *keep) fail() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failing++
+}
+
 func (k *keep) note(format string, args ...any) {
 	k.log = append(k.log, fmt.Sprintf("%s ", time.Since(k.began).Round(time.Second))+fmt.Sprintf(format, args...))
 }
@@ -85,12 +92,17 @@ func TestSweeper(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); s.Run(ctx) }()
-		swept := func(context.Context) error { k.note("swept"); return nil }
+		swept := func(context.Context) error {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.note("swept")
+			return nil
+		}
 		s.Schedule([]string{"a", "b"}, swept)
 		time.Sleep(3 * time.Second)
 		s.Schedule([]string{"c"}, nil)
 		time.Sleep(20 * time.Second)
-		k.failing = 1
+		k.fail()
 		s.Schedule([]string{"d"}, nil) // fails at 33 s, again at 93 s
 		time.Sleep(20 * time.Second)
 		s.Schedule([]string{"e"}, nil) // due before the second try of d
@@ -111,10 +123,10 @@ func TestSweeperFlush(t *testing.T) {
 	k := newKeep()
 	s := NewSweeper(k, time.Hour, 2*time.Hour, nil, quiet())
 	s.Schedule([]string{"a"}, nil)
-	k.failing = 1
+	k.fail()
 	s.sweepDue(t.Context(), time.Now().Add(90*time.Minute)) // a fails
 	s.Schedule([]string{"b"}, nil)
-	k.failing = 1
+	k.fail()
 	s.Schedule([]string{"c"}, nil)
 	s.Flush(t.Context())
 	if got, want := k.history(), "0s fail a\n0s fail b\n0s delete c\n0s delete a"; got != want {
@@ -145,7 +157,7 @@ func (l *oldLoads) MarkSwept(_ context.Context, ids ...string) error {
 func TestSweeperAsksLedgers(t *testing.T) {
 	t.Parallel()
 	k := newKeep()
-	k.failing = 1
+	k.fail()
 	broken := &oldLoads{err: errors.New("down")}
 	good := &oldLoads{due: []checkpoint.Swept{{ProcessID: "1", Keys: []string{"x"}}, {ProcessID: "2", Keys: []string{"y", "z"}}}}
 	s := NewSweeper(k, 0, 0, func() []checkpoint.Ledger { return []checkpoint.Ledger{broken, good} }, quiet())
