@@ -252,11 +252,15 @@ func (ld *Load) undo(err error) error {
 	if ld.run.begun {
 		ld.run.begun = false
 		if uerr := ld.rollback(); uerr != nil {
-			return uerr
+			return errors.Join(e, ErrSessionLost)
 		}
 	}
 	return e
 }
+
+// ErrSessionLost is joined to the server's error where the session was lost
+// behind it: the client gets to hear the error, but no ReadyForQuery.
+var ErrSessionLost = errors.New("the session is lost")
 
 // ownError returns the caller's error that stopped the load, if one did.
 func (ld *Load) ownError() *pgerr.Error {

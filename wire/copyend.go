@@ -116,11 +116,11 @@ func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 	}
 	e := pgerr.As(err)
 	switch {
-	case s.ctx.Err() != nil:
+	case s.ctx.Err() != nil || errors.Is(err, bulk.ErrSessionLost):
 		if e != nil && !e.IsFatal() {
 			_ = s.writeClient(errorFrame(nil, e)) // the last words before the server's
 		}
-		return context.Cause(s.ctx)
+		return errors.Join(context.Cause(s.ctx), err)
 	case e != nil:
 		return t.replyError(e)
 	case err != nil:
