@@ -126,10 +126,18 @@ func TestContinuationBinary(t *testing.T) {
 			if (o.err == nil) != (name == "good") {
 				t.Errorf("outcome %s", o)
 			}
+			if name == "key" {
+				// COPY inserts by the thousand, counted from where it begins:
+				// of two errors within a thousand rows, either may come first.
+				return
+			}
+			b.sameIn(sql, data.Bytes(), "BEGIN", "ROLLBACK")
+			if name != "good" {
+				return // of two errors, the one that shows depends on where the server's batches of rows begin
+			}
 			b.same(sql, data.Bytes()[:data.Len()-2])                     // no trailer
 			b.same(sql, data.Bytes()[:data.Len()-9])                     // half a row
 			b.same(sql, append(data.Bytes()[:data.Len():data.Len()], 7)) // behind the trailer
-			b.sameIn(sql, data.Bytes(), "BEGIN", "ROLLBACK")
 		})
 	}
 	b.wantSwept()
