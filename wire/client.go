@@ -203,9 +203,7 @@ func bindStatement(body []byte) (string, bool) {
 
 // relayRaw copies bytes both ways without looking at them any more.
 func (s *session) relayRaw() error {
-	s.mu.Lock()
-	s.queue = replyQueue{lost: true}
-	s.mu.Unlock()
+	// The queue keeps what is known to be under way: some of it may be hidden.
 	s.clientSkip = math.MaxInt
 	for {
 		p := s.cr.Buffered()

@@ -29,13 +29,28 @@ func (t *copyTask) endHeld(err error) error {
 		// The server gets the statement, the data so far, and the cancel: it
 		// takes effect when the server next looks at data, as natively.
 		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
-		if err := t.replay(); err != nil {
-			return err
-		}
-		t.s.srv.forwardCancel(t.s.ctx, t.s.est)
-		return nil
+		return t.cancelHeld()
 	}
 	return err
+}
+
+// cancelHeld replays a held COPY and sends the cancel when the server has begun
+// it: a cancel that comes before the statement is ignored.
+func (t *copyTask) cancelHeld() error {
+	began := make(chan struct{})
+	t.s.mu.Lock()
+	t.s.copyWait = began
+	t.s.mu.Unlock()
+	if err := t.replay(); err != nil {
+		return err
+	}
+	select {
+	case <-began:
+	case <-t.s.ctx.Done():
+		return context.Cause(t.s.ctx)
+	}
+	t.s.srv.forwardCancel(t.s.ctx, t.s.est)
+	return nil
 }
 
 // replay sends the client's statement and the data held so far to the server.

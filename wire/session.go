@@ -56,6 +56,8 @@ type session struct {
 	// pending are messages that the server sent while it was busy with us, and
 	// which it sends before a ReadyForQuery natively.
 	pending []byte
+	// copyWait is closed when a replayed COPY has begun.
+	copyWait chan struct{}
 	// fatal is the server's last word, or ours.
 	fatal []byte
 	// extError: an extended message failed, and its Sync is not answered yet.

@@ -253,6 +253,10 @@ func TestWalkServer(t *testing.T) {
 			"pending waits for a visible end", []entry{entQuery | hideReplies | hideReady, entQuery}, frames("CROLLBACK$", "ZI", "N1", "CX$", "ZI"),
 			append(append(frames("N1", "CX$"), pending...), frames("ZI")...), true,
 		},
+		{
+			"async messages of an undo", []entry{entQuery | hideReplies | hideReady, entQuery}, frames("CROLLBACK$", "Aabc$", "Sx$y$", "ZI", "CX$", "ZI"),
+			append(append(frames("CX$"), pending...), frames("ZI")...), false,
+		},
 		{"hidden at both ends", []entry{entSync | hideReady, entQuery, entSync | hideReady}, frames("ZI", "CX$", "ZI", "ZI"), frames("CX$", "ZI"), false},
 		{"hidden in the middle", []entry{entParse, entBind | hideReplies, entExecute, entSync}, frames("1", "2", "A0", "CX$", "ZI"), frames("1", "A0", "CX$", "ZI"), false},
 		{"async at rest", nil, frames("N1", "A2", "Sa$b$"), frames("N1", "A2", "Sa$b$"), false},

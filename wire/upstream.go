@@ -160,10 +160,32 @@ const maxHidden = 64 << 10
 // body is needed, or it may have to be hidden.
 func (s *session) mustSee(typ byte) bool {
 	switch typ {
-	case 'D', 'd', 'A':
+	case 'D', 'd':
 		return false
+	case 'A':
+		return s.queue.first()&hideReady != 0
 	}
 	return true
+}
+
+// keepBack keeps a notification or changed parameter for the next
+// ReadyForQuery that the client sees, if the server sends it for a statement of
+// ours. It holds s.mu.
+func (s *session) keepBack(typ byte, body []byte) (hide bool) {
+	if s.queue.first()&hideReady == 0 || len(s.pending) > maxPending {
+		return false
+	}
+	s.pending = frame.Append(s.pending, typ, body)
+	return true
+}
+
+// copyStarted wakes who waits for a COPY that was replayed to begin, or to
+// fail. It holds s.mu.
+func (s *session) copyStarted() {
+	if s.copyWait != nil && s.queue.first()&hideReady == 0 {
+		close(s.copyWait)
+		s.copyWait = nil
+	}
 }
 
 // serverFrame notes one frame of the server. It holds s.mu.
@@ -180,12 +202,18 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 		s.extError = s.extError && hide
 		return hide
 	case 'E':
+		s.copyStarted()
 		if k := s.queue.first() & entKind; k != entQuery {
 			s.extError = true
 			s.statements.dropUnconfirmed()
 		}
 	case 'S':
 		s.noteParameter(body)
+		return s.keepBack(typ, body)
+	case 'A':
+		return s.keepBack(typ, body)
+	case 'G':
+		s.copyStarted()
 	case 'C':
 		if s.statements.count() > 0 {
 			s.statements.completed(body)

@@ -22,7 +22,7 @@ const scriptPassword = "pgtest-password"
 
 // defaultTimeout is how long an awaited message may take. Locks and cancels in
 // the scripts resolve within milliseconds; the rest is for a busy machine.
-const defaultTimeout = 20 * time.Second
+const defaultTimeout = 60 * time.Second
 
 // contextLines is what a report shows around the first difference.
 const contextLines = 8
