@@ -34,6 +34,10 @@ func (t *copyTask) endHeld(err error) error {
 	return err
 }
 
+// lockPatience is how long a statement that does not begin may take to be on its
+// way: after that it waits for something, and a cancel ends that.
+const lockPatience = 500 * time.Millisecond
+
 // cancelHeld replays a held COPY and sends the cancel when the server has begun
 // it: a cancel that comes before the statement is ignored.
 func (t *copyTask) cancelHeld() error {
@@ -44,8 +48,11 @@ func (t *copyTask) cancelHeld() error {
 	if err := t.replay(); err != nil {
 		return err
 	}
+	patience := time.NewTimer(lockPatience)
+	defer patience.Stop()
 	select {
 	case <-began:
+	case <-patience.C: // it waits for a lock that another session took meanwhile
 	case <-t.s.ctx.Done():
 		return context.Cause(t.s.ctx)
 	}
