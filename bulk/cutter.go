@@ -17,6 +17,11 @@ const binaryTrailer = "\xff\xff"
 // as the one before, up to the limit.
 const firstFile = 2 << 20
 
+// maxRow is the longest row that is staged. A longer one is put before the
+// server while it comes, who most likely refuses it: no row can have 1 GB, but
+// a csv quote that is never closed makes one. Disk space for it is bounded so.
+const maxRow = 256 << 20
+
 // cutter makes files out of the client's data. It is pure but for the memory
 // that files are kept in. It belongs to the producer.
 type cutter struct {
@@ -32,6 +37,8 @@ type cutter struct {
 	header []byte
 	// eol is how lines end, as the last cut showed.
 	eol string
+	// open is how many bytes there are of the row that has not ended.
+	open int64
 	// raw: where rows end can't be told any more; bytes only.
 	raw bool
 	// done: the data ended by a marker; what follows is ignored.
@@ -67,8 +74,13 @@ func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 		return len(p), nil, c.ended(rest, at, res)
 	}
 	if res.Cut == 0 || at < 0 {
+		c.open += int64(len(rest))
+		if c.open > maxRow {
+			c.raw, c.cur.raw = true, true
+		}
 		return len(p), nil, c.cur.held.Append(rest)
 	}
+	c.open = int64(len(rest) - at)
 	if err := c.cur.held.Append(rest[:at]); err != nil {
 		return 0, nil, err
 	}

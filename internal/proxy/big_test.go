@@ -81,13 +81,13 @@ func TestHugeRows(t *testing.T) {
 				strings.NewReader("9000,\"open\n"), filler(300*mega))
 		}},
 		"late columns": {copyText, func() io.Reader {
-			return io.MultiReader(strings.NewReader("1\t"), filler(50*mega), strings.NewReader("\n2\tb\tc\n"))
+			return io.MultiReader(strings.NewReader("1\t"), filler(20*mega), strings.NewReader("\n2\tb\tc\n"))
 		}},
 		"late bytes": {copyText, func() io.Reader {
-			return io.MultiReader(strings.NewReader("1\t"), filler(50*mega), strings.NewReader("\n2\t\xff\xfe\n"))
+			return io.MultiReader(strings.NewReader("1\t"), filler(20*mega), strings.NewReader("\n2\t\xff\xfe\n"))
 		}},
 		"late NUL": {copyText, func() io.Reader {
-			return io.MultiReader(strings.NewReader("1\t"), filler(50*mega), strings.NewReader("\n2\ta\x00b\n"))
+			return io.MultiReader(strings.NewReader("1\t"), filler(20*mega), strings.NewReader("\n2\ta\x00b\n"))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func TestContinuation(t *testing.T) {
 	must(t, b.direct(), createT)
 	for name, c := range continuations() {
 		t.Run(name, func(t *testing.T) {
-			const rows = 6000
+			const rows = 4000
 			good := append([]byte(c.head), generate(rows, c.row)...)
 			if o := b.same(c.sql, good); o.err != nil {
 				t.Errorf("good rows give %s", o)
