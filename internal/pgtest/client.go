@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // errTimeout is reported when a message was awaited in vain.
@@ -59,6 +60,13 @@ func Dial(ctx context.Context, dsn string, overrides map[string]string) (*Client
 			config.RuntimeParams[name] = value
 		}
 	}
+	// While connecting, pgconn may have begun to read in the background: it does
+	// where a write is slow. Only its own reader then has all bytes.
+	var source io.Reader
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		source = r
+		return pgproto3.NewFrontend(r, w)
+	}
 	session, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -78,7 +86,7 @@ func Dial(ctx context.Context, dsn string, overrides map[string]string) (*Client
 	for _, name := range slices.Sorted(maps.Keys(hijacked.ParameterStatuses)) {
 		client.Startup = append(client.Startup, name+"="+hijacked.ParameterStatuses[name])
 	}
-	go client.read()
+	go client.read(source)
 	return client, nil
 }
 
@@ -160,9 +168,9 @@ func (c *Client) Close() {
 	<-c.done
 }
 
-func (c *Client) read() {
+func (c *Client) read(source io.Reader) {
 	defer close(c.done)
-	reader := bufio.NewReaderSize(c.conn, 1<<16)
+	reader := bufio.NewReaderSize(source, 1<<16)
 	for {
 		message, err := readMessage(reader)
 		c.mu.Lock()
