@@ -80,6 +80,15 @@ func (ld *Load) start(f *file) {
 // errNotStaged says that a file is only in memory.
 var errNotStaged = fmt.Errorf("file is not staged")
 
+// summed is a file's content with its checksum, for the store.
+type summed struct {
+	*held
+	crc uint32
+}
+
+// CRC32C implements store.Summed.
+func (s summed) CRC32C() uint32 { return s.crc }
+
 func (ld *Load) put(f *file) error {
 	if err := ld.upload.Acquire(ld.ctx, 1); err != nil {
 		return fmt.Errorf("wait for upload: %w", err)
@@ -92,7 +101,7 @@ func (ld *Load) put(f *file) error {
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_ = f.held.each(0, f.held.Size(), func(p []byte) error { _, _ = sum.Write(p); return nil }) // a hash does not fail; a spool read error shows in Put
 	f.crc = sum.Sum32()
-	err := ld.l.store.Put(ld.ctx, f.key, f.held)
+	err := ld.l.store.Put(ld.ctx, f.key, summed{f.held, f.crc})
 	if err != nil {
 		// One failure a load: files are uploaded side by side.
 		if ld.ctx.Err() == nil && ld.noUploads.CompareAndSwap(false, true) {

@@ -47,11 +47,14 @@ type Config struct {
 	// fields above.
 	EmbeddedDir string
 
-	// PartSize is the size of the parts of a multipart upload; smaller objects
-	// go up in one request. 5 MiB (S3's minimum) to 5 GiB, default 8 MiB: large
+	// PartSize is the size of the parts of a multipart upload. 5 MiB (S3's minimum) to 5 GiB, default 8 MiB: large
 	// enough to hide the latency of a request, small enough to repeat. It grows
 	// by itself for objects of more than 10000 parts.
 	PartSize int64
+	// OneRequest is the size up to which an object goes up in one request, since
+	// making an object of parts costs two more requests, and many stores copy
+	// the parts. At least PartSize, at most 5 GiB, default four times PartSize.
+	OneRequest int64
 	// PartsInFlight is how many parts of one object are on their way at a time.
 	// 1 to 64, default 2: enough to fill the pause between two parts.
 	PartsInFlight int
@@ -60,7 +63,9 @@ type Config struct {
 	// MaxAttempts is how often a single request is tried. 1 to 20, default 3.
 	MaxAttempts int
 	// PartTimeout bounds one attempt to upload one part, and to complete an
-	// upload. Default 30s: that is 280 kB/s for a part of the default size.
+	// upload; an attempt to upload more than a part in one request may take so
+	// long for each part's worth. Default 30s: that is 280 kB/s for a part of the
+	// default size.
 	PartTimeout time.Duration
 	// RequestTimeout bounds one attempt of every other request, and each wait
 	// for more bytes in reading an object. Default 15s.
@@ -75,6 +80,7 @@ type Config struct {
 // WithDefaults returns c with its zero fields filled in.
 func (c Config) WithDefaults() Config {
 	def(&c.PartSize, 8<<20)
+	def(&c.OneRequest, min(4*c.PartSize, maxRequest))
 	def(&c.PartsInFlight, 2)
 	def(&c.MaxPuts, 8)
 	def(&c.MaxAttempts, 3)
@@ -96,7 +102,8 @@ func def[T comparable](field *T, value T) {
 // bound. It expects the defaults to be filled in.
 func (c Config) Validate() error {
 	errs := []error{
-		between("PartSize", c.PartSize, 5<<20, 5<<30),
+		between("PartSize", c.PartSize, 5<<20, maxRequest),
+		between("OneRequest", c.OneRequest, c.PartSize, maxRequest),
 		between("PartsInFlight", c.PartsInFlight, 1, 64),
 		between("MaxPuts", c.MaxPuts, 1, 1024),
 		between("MaxAttempts", c.MaxAttempts, 1, 20),

@@ -2,11 +2,15 @@ package store
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
 // errReturned is what a late reader of a Put's content gets.
@@ -70,4 +74,14 @@ func (g *guard) revoke() {
 	g.mu.Lock()
 	g.revoked = true
 	g.mu.Unlock()
+}
+
+// checksum is the checksum of content that knows it, as S3 writes it.
+func checksum(c Content) *string {
+	known, ok := c.(Summed)
+	if !ok {
+		return nil
+	}
+	sum := binary.BigEndian.AppendUint32(nil, known.CRC32C())
+	return aws.String(base64.StdEncoding.EncodeToString(sum))
 }

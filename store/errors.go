@@ -78,3 +78,13 @@ func status(err error) int {
 	}
 	return 0
 }
+
+// isUnknownHeader is whether a request was refused for a header, and not for
+// its content: a checksum that does not match is a BadDigest.
+func isUnknownHeader(err error) bool {
+	switch code(err) {
+	case "NotImplemented", "InvalidArgument", "InvalidRequest":
+		return true
+	}
+	return status(err) == http.StatusNotImplemented
+}

@@ -15,8 +15,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxParts is S3's limit of parts in one upload.
-const maxParts = 10000
+// S3's limits: parts in one upload, bytes in one request.
+const (
+	maxParts   = 10000
+	maxRequest = 5 << 30
+)
 
 // Put uploads content in one request, or in parts if it is larger than one.
 func (s *s3Store) Put(ctx context.Context, key string, c Content) error {
@@ -29,7 +32,7 @@ func (s *s3Store) Put(ctx context.Context, key string, c Content) error {
 	body := &guard{content: c, fail: cancel}
 	defer body.revoke()
 	var err error
-	if size <= s.cfg.PartSize {
+	if size <= s.cfg.OneRequest {
 		err = s.putOne(ctx, key, body, size)
 	} else {
 		err = s.putParts(ctx, key, body, size)
@@ -44,9 +47,19 @@ func (s *s3Store) Put(ctx context.Context, key string, c Content) error {
 func (s *s3Store) putOne(ctx context.Context, key string, body *guard, size int64) error {
 	request, cancel := s.grace(ctx, body.stop)
 	defer cancel()
-	_, err := s.client.PutObject(request, &s3.PutObjectInput{
+	input := &s3.PutObjectInput{
 		Bucket: s.bucket, Key: aws.String(key), Body: body.section(0, size), ContentLength: aws.Int64(size),
-	}, s.unsigned, within(s.cfg.PartTimeout))
+	}
+	if !s.noChecksums.Load() {
+		input.ChecksumCRC32C = checksum(body.content)
+	}
+	timeout := within(s.cfg.PartTimeout * time.Duration(1+size/s.cfg.PartSize))
+	_, err := s.client.PutObject(request, input, s.unsigned, timeout)
+	if input.ChecksumCRC32C != nil && isUnknownHeader(err) {
+		s.noChecksums.Store(true)
+		input.ChecksumCRC32C, input.Body = nil, body.section(0, size)
+		_, err = s.client.PutObject(request, input, s.unsigned, timeout)
+	}
 	if err != nil && status(err)/100 != 4 {
 		s.remove(ctx, key)
 	}

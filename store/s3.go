@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -25,6 +26,8 @@ type s3Store struct {
 	transport *http.Transport
 	bucket    *string
 	secrets   []string // never to stand in an error
+	// noChecksums: the store does not know the checksum header.
+	noChecksums atomic.Bool
 }
 
 // openS3 makes the client. It sends nothing to the store; the AWS chain may ask
@@ -65,8 +68,9 @@ func (s *s3Store) options(o *s3.Options) {
 		o.BaseEndpoint = aws.String(s.cfg.Endpoint)
 	}
 	o.UsePathStyle = s.cfg.PathStyle
-	// TLS and TCP check what is transferred; a second checksum costs CPU, and
-	// not every server knows the newer ones.
+	// TLS and TCP check what is transferred, and Put sends a checksum where the
+	// content knows one. Another would cost CPU, and not every server knows the
+	// newer ones.
 	o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	o.HTTPClient = &http.Client{

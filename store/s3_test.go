@@ -22,7 +22,7 @@ const partSize = 5 << 20 // the smallest that S3 allows
 func TestS3Conformance(t *testing.T) {
 	t.Parallel()
 	cfg := testenv.S3(t).Config()
-	cfg.PartSize = partSize
+	cfg.PartSize, cfg.OneRequest = partSize, partSize
 	b := testenv.NewStore(t, cfg, store.Deps{})
 	t.Run("", func(t *testing.T) { // ends before the store is closed
 		storetest.Run(t, partSize, func(testing.TB) store.Full { return b })
@@ -36,7 +36,7 @@ func behind(t *testing.T, change func(*store.Config), handle storetest.Handler) 
 	s3 := testenv.S3(t)
 	cfg := s3.Config()
 	cfg.Endpoint = storetest.Interpose(t, s3.Endpoint, handle)
-	cfg.PartSize, cfg.MaxAttempts = partSize, 2
+	cfg.PartSize, cfg.OneRequest, cfg.MaxAttempts = partSize, partSize, 2
 	if change != nil {
 		change(&cfg)
 	}

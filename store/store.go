@@ -19,6 +19,13 @@ type Content interface {
 	Size() int64
 }
 
+// Summed is Content that knows its CRC-32C (Castagnoli). Put sends it along, so
+// that the store refuses what was damaged on the way.
+type Summed interface {
+	Content
+	CRC32C() uint32
+}
+
 // Info describes a stored object.
 type Info struct {
 	Key  string

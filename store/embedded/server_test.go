@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 
 func open(t *testing.T, dir string) *store.Bucket {
 	t.Helper()
-	b, err := store.New(t.Context(), store.Config{EmbeddedDir: dir, PartSize: 5 << 20}, store.Deps{Embedded: embedded.Serve})
+	b, err := store.New(t.Context(), store.Config{EmbeddedDir: dir, PartSize: 5 << 20, OneRequest: 5 << 20}, store.Deps{Embedded: embedded.Serve})
 	if err != nil {
 		t.Fatal(err)
 	}
