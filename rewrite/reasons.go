@@ -25,6 +25,21 @@ const (
 	ReasonOIDs              Reason = "oids"
 	ReasonUnsupportedOption Reason = "unsupported_option"
 
+	// Further reasons of ParseInsert.
+
+	ReasonNotInsert      Reason = "not_insert"
+	ReasonWith           Reason = "with"
+	ReasonInsertSelect   Reason = "insert_select"
+	ReasonDefaultValues  Reason = "default_values"
+	ReasonExpression     Reason = "expression"
+	ReasonStringForm     Reason = "string_form"
+	ReasonEscape         Reason = "escape"
+	ReasonNumberForm     Reason = "number_form"
+	ReasonRowLength      Reason = "row_length"
+	ReasonIndirection    Reason = "indirection"
+	ReasonTailParameters Reason = "tail_parameters"
+	ReasonTailTooLong    Reason = "tail_too_long"
+
 	// Reasons of Classify to pass or refuse.
 
 	ReasonModeOff            Reason = "mode_off"
@@ -121,6 +136,18 @@ func Reasons() []ReasonInfo {
 		{ReasonBadOption, "parse", "An option's value, or two options together, which the server refuses."},
 		{ReasonOIDs, "parse", "OIDS: gone since PostgreSQL 12."},
 		{ReasonUnsupportedOption, "parse", "An option of pgbulkproxy's own that is not implemented: refused with 0A000."},
+		{ReasonNotInsert, "parse", "The statement is not an INSERT."},
+		{ReasonWith, "parse", "WITH: what it holds is not looked at."},
+		{ReasonInsertSelect, "parse", "INSERT … SELECT, TABLE, or VALUES with more clauses; only SQLAlchemy's form with sen_counter is taken."},
+		{ReasonDefaultValues, "parse", "INSERT … DEFAULT VALUES."},
+		{ReasonExpression, "parse", "A value is not a constant, or a cast of one to a plainly named type."},
+		{ReasonStringForm, "parse", "A value is B'…', X'…', N'…' or U&'…'."},
+		{ReasonEscape, "parse", "An escape in E'…' is invalid, or depends on the server's version, backslash_quote or the encodings."},
+		{ReasonNumberForm, "parse", "A number such as 0x1F, 1_000 or 123abc, which servers of different versions read differently."},
+		{ReasonRowLength, "parse", "The rows have different lengths, or another one than the list of columns; the server says so."},
+		{ReasonIndirection, "parse", "A column of the list has a field or subscript behind it."},
+		{ReasonTailParameters, "parse", "ON CONFLICT or RETURNING has $n parameters."},
+		{ReasonTailTooLong, "parse", "ON CONFLICT and RETURNING have more tokens than the parser is given."},
 
 		{ReasonModeOff, "classify", "pgbulk.mode is off, or the proxy only relays."},
 		{ReasonUnknownMode, "classify", "pgbulk.mode has a value that is not auto, off or force."},

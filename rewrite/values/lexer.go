@@ -51,6 +51,7 @@ type Lexer struct {
 	decoded []byte
 	// skipping says that nobody looks at the cells: nothing is decoded.
 	skipping bool
+	sawEnd   bool
 
 	maxParam int
 	defaults bool
@@ -71,6 +72,10 @@ func (l *Lexer) Reset(sql []byte, at int) {
 // Offset returns the place behind the last row; after a refusal, about where
 // the reason stands.
 func (l *Lexer) Offset() int { return l.at }
+
+// SawEnd says whether the lexer looked for more behind the end of the text. If
+// not, more text would not have changed what it said.
+func (l *Lexer) SawEnd() bool { return l.sawEnd }
 
 // MaxParam returns the greatest n of the $n read so far, or 0.
 func (l *Lexer) MaxParam() int { return l.maxParam }
@@ -196,6 +201,7 @@ func (l *Lexer) byteAt(i int) byte {
 	if i < len(l.sql) {
 		return l.sql[i]
 	}
+	l.sawEnd = true
 	return 0
 }
 

@@ -11,7 +11,7 @@ import (
 func (l *Lexer) plain(i int, c *Cell) (int, error) {
 	n := bytes.IndexByte(l.sql[i+1:], '\'')
 	if n < 0 {
-		return len(l.sql), ErrSyntax
+		return l.unterminated()
 	}
 	body, end := l.sql[i+1:i+1+n], i+n+2
 	if b := l.byteAt(end); b != ',' && b != ')' || !l.opts.StandardStrings {
@@ -31,7 +31,7 @@ func (l *Lexer) quoted(i int, c *Cell, escapes bool) (int, error) {
 		if quote < i {
 			n := bytes.IndexByte(l.sql[i:], '\'')
 			if n < 0 {
-				return len(l.sql), ErrSyntax
+				return l.unterminated()
 			}
 			quote = i + n
 		}
@@ -66,6 +66,11 @@ func (l *Lexer) quoted(i int, c *Cell, escapes bool) (int, error) {
 		}
 		return quote + 1, nil
 	}
+}
+
+func (l *Lexer) unterminated() (int, error) {
+	l.sawEnd = true
+	return len(l.sql), ErrSyntax
 }
 
 // continued returns the place behind the next opening quote, if there is one
@@ -224,7 +229,7 @@ func (l *Lexer) dollarString(i int, c *Cell) (int, error) {
 	delim := l.sql[i:end]
 	n := bytes.Index(l.sql[end:], delim)
 	if n < 0 {
-		return len(l.sql), ErrSyntax
+		return l.unterminated()
 	}
 	c.Kind, c.Text = String, l.sql[end:end+n]
 	return end + n + len(delim), nil

@@ -214,6 +214,7 @@ func (l *Lexer) name(i int) (end int, ok bool) {
 		return end, end > i && end-i <= maxName
 	}
 	n := bytes.IndexByte(l.sql[i+1:], '"')
+	l.sawEnd = l.sawEnd || n < 0
 	end = i + 1 + n + 1
 	// A doubled quote, or none, is more than a simple name has.
 	if n <= 0 || n > maxName || l.byteAt(end) == '"' {
@@ -274,7 +275,7 @@ func (l *Lexer) wordEnd(i int) int {
 	if classes[l.byteAt(i)]&word == 0 {
 		return i
 	}
-	for i < len(l.sql) && classes[l.sql[i]]&wordRest != 0 {
+	for classes[l.byteAt(i)]&wordRest != 0 {
 		i++
 	}
 	return i
