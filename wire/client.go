@@ -41,9 +41,12 @@ func (s *session) clientLoop() error {
 			s.cr.Discard(n)
 		}
 		var err error
+		if act != actFill {
+			s.drive()
+		}
 		switch act {
 		case actFill:
-			err = s.cr.Fill()
+			err = s.awaitClient()
 		case actQuery:
 			err = s.onQuery()
 		case actParse:

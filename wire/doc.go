@@ -11,7 +11,8 @@
 //
 //  1. handshake takes the connection to its first ReadyForQuery. A
 //     CancelRequest goes to the session's load, or is forwarded.
-//  2. The client pump walks over the frames that one read brought (walkClient),
+//  2. An event loop relays (onloop.go), or where there is none, and for what is
+//     not relaying, two goroutines do. The client pump walks over the frames that one read brought (walkClient),
 //     pushes what the server will owe into the reply queue, and writes them to
 //     the server in one piece. The server pump does the same the other way
 //     (walkServer). Nothing is decoded.
@@ -31,7 +32,8 @@
 // kept for the next ReadyForQuery, where the server sends them natively.
 //
 // Locks: session.mu guards what both pumps and CancelRequests touch, and is
-// never held while something blocks. A pump may wait for the other only through
+// never held while something blocks. onLoop.mu, taken before it, says who pumps;
+// the loop holds it while it works for the session. A pump may wait for the other only through
 // waitIdle and the injector's channel.
 //
 // To debug: log level debug says why statements pass, with the session's

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -15,11 +16,22 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// testLoop relays the sessions of tests; nil where there are no loops.
+var testLoop *evloop.Loop
+
+func TestMain(m *testing.M) {
+	loop, err := evloop.New()
+	if err != nil && !errors.Is(err, evloop.ErrUnsupported) {
+		panic(err)
+	}
+	testLoop = loop
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/pgbulkproxy/pgbulkproxy/wire/evloop.(*Loop).run"))
+}
 
 // socketPair returns the two ends of a connection that can be closed one way,
 // as net.Pipe's can't.
@@ -67,6 +79,16 @@ type talk struct {
 	// asked. But it waits no longer than this, and then ends.
 	patience time.Duration
 	loader   *bulk.Loader
+	// ground keeps the session off the event loop.
+	ground bool
+}
+
+// everyWay runs a test on the event loop, and without.
+func everyWay(f func(ground bool)) {
+	f(true)
+	if testLoop != nil {
+		f(false)
+	}
 }
 
 func (k talk) run(t *testing.T) (atServer, atClient []byte) {
@@ -76,6 +98,9 @@ func (k talk) run(t *testing.T) (atServer, atClient []byte) {
 	srv := newTestServer(k.loader)
 	s := newSession(srv, 1, &handshake.Established{Client: proxyClient, Server: proxyServer, TxStatus: 'I', ServerAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
 	s.ctx, s.cancel = context.WithCancelCause(t.Context())
+	if !k.ground {
+		s.adopt(testLoop)
+	}
 	deadline := time.Now().Add(20 * time.Second)
 	for _, c := range []net.Conn{client, server} {
 		if err := c.SetDeadline(deadline); err != nil {

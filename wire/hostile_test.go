@@ -110,9 +110,11 @@ var hostile = []struct{ client, server []byte }{
 // it has started.
 func checkHostile(t *testing.T, client, server []byte, seed uint64) {
 	t.Helper()
-	loader := newTestLoader()
-	talk{toServer: client, toClient: server, pieces: chop(seed), patience: 10 * time.Millisecond, loader: loader}.run(t)
-	loader.Close()
+	everyWay(func(ground bool) {
+		loader := newTestLoader()
+		talk{toServer: client, toClient: server, pieces: chop(seed), patience: 10 * time.Millisecond, loader: loader, ground: ground}.run(t)
+		loader.Close()
+	})
 }
 
 func TestHostile(t *testing.T) {
@@ -132,9 +134,14 @@ func TestHostile(t *testing.T) {
 // server gets the whole of a COPY, and the client its tag.
 func TestStagedInProcess(t *testing.T) {
 	t.Parallel()
+	everyWay(func(ground bool) { checkStaged(t, ground) })
+}
+
+func checkStaged(t *testing.T, ground bool) {
+	t.Helper()
 	c := hostile[0]
 	loader := newTestLoader()
-	atServer, atClient := talk{toServer: c.client, toClient: c.server, pieces: chop(5), patience: 10 * time.Second, loader: loader}.run(t)
+	atServer, atClient := talk{toServer: c.client, toClient: c.server, pieces: chop(5), patience: 10 * time.Second, loader: loader, ground: ground}.run(t)
 	loader.Close()
 	if text := string(atServer); !strings.Contains(text, "BEGIN; LOCK TABLE ONLY") || !strings.Contains(text, "copy t from stdin") || !strings.Contains(text, "a\nb\n") {
 		t.Errorf("the server got %q", text)

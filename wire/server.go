@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
 )
 
@@ -90,8 +91,15 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener) error {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	accepted := make(chan error, 1)
-	go func() { accepted <- srv.acceptLoop(run, ln) }()
-	var err error
+	loop, err := evloop.New()
+	if err != nil && !errors.Is(err, evloop.ErrUnsupported) {
+		return fmt.Errorf("start relay: %w", err)
+	}
+	if loop != nil {
+		defer loop.Close()
+	}
+	go func() { accepted <- srv.acceptLoop(run, ln, loop) }()
+	err = nil
 	select {
 	case err = <-accepted:
 	case <-ctx.Done():
@@ -102,7 +110,7 @@ func (srv *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-func (srv *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
+func (srv *Server) acceptLoop(ctx context.Context, ln net.Listener, loop *evloop.Loop) error {
 	for {
 		c, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -121,7 +129,7 @@ func (srv *Server) acceptLoop(ctx context.Context, ln net.Listener) error {
 		srv.wg.Add(1)
 		go func() {
 			defer srv.wg.Done()
-			srv.handle(ctx, c)
+			srv.handle(ctx, c, loop)
 		}()
 	}
 }
@@ -164,7 +172,7 @@ func (s *session) shutdown(e *pgerr.Error) {
 	_ = s.server.Close() // ends the server pump, and with it the session
 }
 
-func (srv *Server) handle(ctx context.Context, c net.Conn) {
+func (srv *Server) handle(ctx context.Context, c net.Conn, loop *evloop.Loop) {
 	if !srv.admit(c) {
 		_ = c.Close()
 		return
@@ -180,7 +188,7 @@ func (srv *Server) handle(ctx context.Context, c net.Conn) {
 		srv.cancel(ctx, out.Cancel)
 		_ = c.Close()
 	case out.Session != nil:
-		srv.runSession(ctx, out.Session)
+		srv.runSession(ctx, out.Session, loop)
 	}
 }
 
@@ -194,11 +202,17 @@ func (srv *Server) admit(c net.Conn) bool {
 	return true
 }
 
-func (srv *Server) runSession(ctx context.Context, est *handshake.Established) {
+func (srv *Server) runSession(ctx context.Context, est *handshake.Established, loop *evloop.Loop) {
 	srv.mu.Lock()
 	srv.lastID++
-	s := newSession(srv, srv.lastID, est)
+	id := srv.lastID
+	srv.mu.Unlock()
+	s := newSession(srv, id, est)
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	if !est.Replication {
+		s.adopt(loop)
+	}
+	srv.mu.Lock()
 	full := srv.cfg.MaxSessions > 0 && len(srv.sessions) >= srv.cfg.MaxSessions
 	if !full {
 		srv.sessions[s.id] = s

@@ -18,9 +18,10 @@ import (
 //
 // Goroutines: the client pump (clientLoop, on the goroutine of run) is the only
 // reader of the client and, while no load runs, the only writer to the server;
-// the server pump (serverLoop) is the only reader of the server. A load starts
-// a loader goroutine of its own, which then is the only writer to the server;
-// it ends before the client pump goes on. run waits for all of them.
+// the server pump (serverLoop) is the only reader of the server. While an event
+// loop relays (onLoop) the first waits for it and the second is not there. A
+// load starts a loader goroutine of its own, which then is the only writer to
+// the server; it ends before the client pump goes on. run waits for all of them.
 type session struct {
 	srv *Server
 	id  uint64
@@ -38,8 +39,13 @@ type session struct {
 	server net.Conn
 	sr     *frame.Reader
 
+	// on is nil where no event loop relays.
+	on      *onLoop
+	started bool // without a loop: the server pump runs
+
 	// The server pump's own.
-	spans []span
+	spans      []span
+	serverGone chan struct{} // closed when it has ended for good
 
 	mu         sync.Mutex // guards what follows
 	serverSkip int        // bytes of the server's frame still to come
@@ -49,6 +55,8 @@ type session struct {
 	params     map[string]string // ParameterStatus
 	capture    *capture
 	writing    bool // the server pump is between walking and writing
+	parking    bool // the server pump must not begin to write: the loop will
+	congested  bool // since a write that would block; until the server owes nothing
 	idleWait   chan struct{}
 	load       cancelable // the load under way, if any
 	// interrupted is why that load must end.
@@ -86,6 +94,7 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 		client: est.Client, cr: frame.NewReader(est.Client, est.ClientBuffered),
 		server: est.Server, sr: frame.NewReader(est.Server, est.ServerBuffered),
 		status: est.TxStatus, params: est.ParameterStatus,
+		serverGone: make(chan struct{}),
 	}
 	return s
 }
@@ -93,23 +102,13 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 // run relays until one side ends. Both connections are closed when it returns.
 func (s *session) run() {
 	defer s.cancel(nil)
-	serverDone := make(chan struct{})
-	go func() {
-		defer close(serverDone)
-		err := s.serverLoop()
-		// Unblock the client pump, which may be reading the client. Under mu,
-		// so that nobody clears the deadline who has not seen the end.
-		s.mu.Lock()
-		s.end(err)
-		_ = s.client.SetReadDeadline(time.Unix(1, 0))
-		s.mu.Unlock()
-	}()
 	err := s.clientLoop()
 	if errors.Is(err, io.EOF) && s.ctx.Err() == nil {
 		// The client sends no more, but may still read: the server sees the
 		// same, answers what it has and ends by itself.
 		err = closeWrite(s.server)
 	}
+	s.drive()
 	if err != nil {
 		s.end(err)
 		// What the server said last (why it ended) may still be under way.
@@ -118,7 +117,7 @@ func (s *session) run() {
 		// of its locks.
 		_ = closeWrite(s.server)
 	}
-	<-serverDone
+	<-s.serverGone
 	s.mu.Lock()
 	fatal := s.fatal
 	s.mu.Unlock()
@@ -129,6 +128,24 @@ func (s *session) run() {
 	s.settle()
 	_ = s.server.Close()
 	linger(s.client)
+}
+
+// serverPump is the goroutine of the server pump.
+func (s *session) serverPump() {
+	err := s.finishDown()
+	if err == nil {
+		var aloft bool
+		if aloft, err = s.serverLoop(); aloft {
+			return
+		}
+	}
+	// Unblock the client pump, which may be reading the client. Under mu, so
+	// that nobody clears the deadline who has not seen the end.
+	s.mu.Lock()
+	s.end(err)
+	_ = s.client.SetReadDeadline(time.Unix(1, 0))
+	s.mu.Unlock()
+	close(s.serverGone)
 }
 
 // lastWords bounds the wait for the server's last message after a failed write.

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"io"
+	"os"
 	"sync/atomic"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
@@ -30,14 +31,14 @@ type capture struct {
 }
 
 // serverLoop is the server pump: it relays what the server sends until the
-// connection ends, and returns why it ended. It is the only reader of the
-// server's connection, so that the server can always write.
-func (s *session) serverLoop() error {
+// connection ends, and returns why it ended; or until an event loop goes on with
+// it. It is the only reader of the server's connection, so that the server can
+// always write.
+func (s *session) serverLoop() (aloft bool, err error) {
 	for {
 		s.mu.Lock()
 		c := s.capture
 		s.mu.Unlock()
-		var err error
 		if c != nil {
 			err = s.captureFrames(c)
 		} else {
@@ -46,17 +47,28 @@ func (s *session) serverLoop() error {
 		if err == nil {
 			err = s.sr.Fill()
 		}
-		if err != nil {
-			return err
+		switch {
+		case err == nil:
+		case s.ctx.Err() != nil || !errors.Is(err, errParking) && !errors.Is(err, os.ErrDeadlineExceeded):
+			return false, err
+		case s.boards():
+			return true, nil
 		}
 	}
 }
+
+// errParking says that the client pump wants an event loop to go on.
+var errParking = errors.New("the session is to be relayed by an event loop")
 
 // relayFrames writes the buffered frames to the client, but for the hidden
 // ones. It leaves a frame whose body it must see and which is not complete.
 func (s *session) relayFrames() error {
 	p := s.sr.Buffered()
 	s.mu.Lock()
+	if s.parking && s.ctx.Err() == nil {
+		s.mu.Unlock()
+		return errParking
+	}
 	w := s.walkServer(p)
 	s.writing = true
 	s.mu.Unlock()
@@ -73,19 +85,25 @@ func (s *session) relayFrames() error {
 			break
 		}
 	}
-	s.sr.Discard(w.seen)
+	settleAll(s.relayed(w.seen))
+	return err
+}
+
+// relayed notes that the client has what it was to see of seen bytes. It
+// returns the loads whose transaction has ended.
+func (s *session) relayed(seen int) (ended []*bulk.Load) {
+	s.sr.Discard(seen)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.writing = false
 	s.notifyIdle()
-	var ended []*bulk.Load
-	if len(s.unsettled) > 0 && s.status == 'I' && s.queue.idle() {
-		ended, s.unsettled = s.unsettled, nil
+	if s.queue.idle() {
+		s.congested = false
+		if len(s.unsettled) > 0 && s.status == 'I' {
+			ended, s.unsettled = s.unsettled, nil
+		}
 	}
-	s.mu.Unlock()
-	for _, l := range ended {
-		l.Settle()
-	}
-	return err
+	return ended
 }
 
 // span is a part of the buffer that goes to the client, behind before.

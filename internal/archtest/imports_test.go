@@ -15,14 +15,16 @@ var edges = map[string][]string{
 	// The one place where everything is put together.
 	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install"},
 
-	"wire":           {"wire/frame", "wire/handshake", "bulk", "rewrite", "internal/pgerr"},
+	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
+	"wire/evloop":    {},
 	"wire/frame":     {},
 
 	"bulk":      {"bulk/rows", "rewrite", "engine", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
 	"bulk/rows": {},
 
-	"rewrite":         {"rewrite/pgquery", "internal/pgerr", "internal/pgident"},
+	"rewrite/values":  {},
+	"rewrite":         {"rewrite/pgquery", "rewrite/values", "internal/pgerr", "internal/pgident"},
 	"rewrite/pgquery": {},
 
 	"engine":     {"rewrite", "internal/pgident"},

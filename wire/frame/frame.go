@@ -83,6 +83,9 @@ func NewReader(src io.Reader, initial []byte) *Reader {
 	return r
 }
 
+// SetSource makes src what Fill reads from.
+func (r *Reader) SetSource(src io.Reader) { r.src = src }
+
 // Buffered returns the bytes read and not yet discarded. The slice is valid
 // until the next Fill.
 func (r *Reader) Buffered() []byte { return r.buf[r.r:r.w] }
@@ -93,6 +96,20 @@ func (r *Reader) Discard(n int) { r.r += n }
 // Fill reads once from the connection and appends to the buffer. It makes room
 // by moving the unread bytes to the front, and grows the buffer if it is full.
 func (r *Reader) Fill() error {
+	n, err := r.src.Read(r.Room())
+	r.Took(n)
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// Room returns the free part of the buffer, which is never empty, for a caller
+// that reads by itself. It is Fill's first half, Took the second.
+func (r *Reader) Room() []byte {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
 	}
@@ -101,20 +118,17 @@ func (r *Reader) Fill() error {
 		r.w = copy(r.buf, r.buf[r.r:r.w])
 		r.r = 0
 	}
-	n, err := r.src.Read(r.buf[r.w:])
+	return r.buf[r.w:]
+}
+
+// Took says that n bytes were read into what Room returned.
+func (r *Reader) Took(n int) {
 	if r.w+n == len(r.buf) {
 		r.full++
 	} else {
 		r.full = 0
 	}
 	r.w += n
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return err
 }
 
 // grow doubles the buffer when it is full of unread bytes, or after two reads
