@@ -54,8 +54,11 @@ func (c *column) fits(cast spelling) bool {
 	if cast.array != c.own.array || cast.name != c.own.name {
 		return false
 	}
-	if cast.name == "json" && !cast.quoted && cast.schema == "" && c.Base != oidJSON && c.Base != oidJSONArray {
-		return false // a keyword since PostgreSQL 17
+	if cast.name == "json" && cast.schema == "" {
+		// A keyword since PostgreSQL 17, and a name like any other before.
+		if c.Base != oidJSON && c.Base != oidJSONArray || cast.quoted && !c.Visible {
+			return false
+		}
 	}
 	if cast.system == c.own.system && cast.schema == c.own.schema {
 		return (cast.quoted || !c.own.quoted) && (cast.schemaQuoted || !c.own.schemaQuoted)
