@@ -156,6 +156,7 @@ var manyRowsCases = []struct {
 	{"INSERT INTO t VALUES (1),(cast('x' a", 2, false, false},
 	{"INSERT INTO t VALUES (1),($a", 2, false, false},
 	{"INSERT INTO t VALUES (1),(-", 2, false, false},
+	{"INSERT INTO t VALUES (1),(.", 2, false, false},
 	{"INSERT INTO t VALUES", 1, false, false},
 	{"INSERT INTO t VAL", 1, false, false},
 	{"INSERT INTO t (a, b", 1, false, false},

@@ -184,6 +184,8 @@ var refused = []struct {
 	{`1e+`, ErrNumberForm},
 	{`1e5e`, ErrNumberForm},
 	{`.`, ErrSyntax},
+	{`.e5`, ErrSyntax},
+	{`-.`, ErrSyntax},
 	{`1..2`, ErrExpression},
 	{`1.2.3`, ErrExpression},
 	{`- 1`, ErrExpression},

@@ -26,8 +26,9 @@ func (l *Lexer) number(start, i int, c *Cell) (int, error) {
 		for i < len(l.sql) && classes[l.sql[i]]&digit != 0 {
 			i++
 		}
-		if i == first+1 {
-			return i, ErrSyntax // a dot alone
+		if i == first+1 { // a dot alone
+			l.byteAt(i)
+			return i, ErrSyntax
 		}
 	}
 	if b := l.byteAt(i); b == 'e' || b == 'E' {
