@@ -133,7 +133,7 @@ func waysOf(c *Column) (ways [Default + 1]way) {
 // types of extensions do is not known.
 func takesString(c *Column) bool {
 	if c.Typmod < 0 {
-		return true
+		return c.Base != 0
 	}
 	switch c.Base {
 	case oidBPChar, oidVarchar, oidTime, oidTimestamp, oidTimestamptz, oidInterval, oidTimetz, oidBit, oidVarbit, oidNumeric:

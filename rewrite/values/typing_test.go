@@ -42,6 +42,7 @@ var unitColumns = map[string]string{
 	"s.mood":      `[20004, -1, "E", "s.mood", false, null]`,
 	"json":        `[114, -1, "U", "json", true, null]`,
 	"hidden":      `[23, -1, "N", "integer", false, null]`,
+	"nested":      `[null, -1, "S", "dd", true, false]`,
 	"hidden json": `[114, -1, "U", "json", false, null]`,
 	"fake json":   `[20005, -1, "S", "json", true, null]`,
 }
@@ -134,6 +135,10 @@ var appendCells = []struct {
 	{"s.mood", String, "a", "mood", "!insert_cast"},
 	{"json", String, "1", "json", "1"},
 	{"json", String, "1", `"json"`, "1"},
+	{"nested", String, "1", "", "!insert_column_type"},
+	{"nested", String, "1", "dd", "!insert_column_type"},
+	{"nested", Integer, "1", "", "!insert_constant"},
+	{"nested", Null, "", "", `\N`},
 	{"hidden json", String, "1", "JSON", "1"},
 	{"hidden json", String, "1", `"json"`, "!insert_cast"},
 	{"fake json", String, "1", "json", "!insert_cast"},
@@ -188,7 +193,7 @@ func TestAppendRow(t *testing.T) {
 
 func TestColumnUnmarshalRefuses(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{`[]`, `null`, `{}`, `[23, -1, "N"]`, `[0, -1, "N", "integer", true, null]`, `[23, -1, "N", "", true, null]`, `[23, "x", "N", "integer", true, null]`, `[23, -1, "N", "integer", true, null, 1]`} {
+	for _, text := range []string{`[]`, `null`, `{}`, `[23, -1, "N"]`, `[23, -1, "", "integer", true, null]`, `[23, -1, "N", "", true, null]`, `[23, "x", "N", "integer", true, null]`, `[23, -1, "N", "integer", true, null, 1]`} {
 		var c Column
 		if err := json.Unmarshal([]byte(text), &c); err == nil && text != "null" {
 			t.Errorf("%s: %+v", text, c)
