@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"strings"
 	"sync"
@@ -59,6 +60,10 @@ func (k *keep) Put(_ context.Context, key string, c store.Content) error {
 	p := make([]byte, c.Size())
 	if _, err := c.ReadAt(p, 0); err != nil && len(p) > 0 {
 		return err
+	}
+	sum := crc32.Checksum(p, crc32.MakeTable(crc32.Castagnoli))
+	if known, ok := c.(store.Summed); !ok || known.CRC32C() != sum {
+		return errors.New("content without its checksum")
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -79,3 +79,32 @@ func TestPutWhereChecksumsAreUnknown(t *testing.T) {
 		t.Errorf("the header was refused %d times", n)
 	}
 }
+
+// TestOneRequest shows that content of more than a part goes up in one request,
+// with its checksum, as long as it is not too large for that.
+func TestOneRequest(t *testing.T) {
+	t.Parallel()
+	var ones, parts atomic.Int64
+	change := func(c *store.Config) { c.OneRequest = 2 * partSize }
+	b, prefix := behind(t, change, func(w http.ResponseWriter, r *http.Request, forward func(http.ResponseWriter)) {
+		switch {
+		case isPart(r):
+			parts.Add(1)
+		case isPutOne(r) && r.Header.Get(checksumHeader) != "":
+			ones.Add(1)
+		}
+		forward(w)
+	})
+	for _, test := range []struct{ size, ones, parts int64 }{{2 * partSize, 1, 0}, {2*partSize + 1, 0, 3}} {
+		ones.Store(0)
+		parts.Store(0)
+		data := storetest.Random(test.size)
+		if err := b.Put(t.Context(), prefix+"x", newSummed(data)); err != nil {
+			t.Fatal(err)
+		}
+		wantContent(t, b, prefix+"x", data)
+		if ones.Load() != test.ones || parts.Load() != test.parts {
+			t.Errorf("%d bytes: %d requests and %d parts, want %d and %d", test.size, ones.Load(), parts.Load(), test.ones, test.parts)
+		}
+	}
+}
