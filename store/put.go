@@ -56,9 +56,9 @@ func (s *s3Store) putOne(ctx context.Context, key string, body *guard, size int6
 	timeout := within(s.cfg.PartTimeout * time.Duration(1+size/s.cfg.PartSize))
 	_, err := s.client.PutObject(request, input, s.unsigned, timeout)
 	if input.ChecksumCRC32C != nil && isUnknownHeader(err) {
-		s.noChecksums.Store(true)
 		input.ChecksumCRC32C, input.Body = nil, body.section(0, size)
 		_, err = s.client.PutObject(request, input, s.unsigned, timeout)
+		s.noChecksums.Store(err == nil)
 	}
 	if err != nil && status(err)/100 != 4 {
 		s.remove(ctx, key)
