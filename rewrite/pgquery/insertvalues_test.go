@@ -28,6 +28,15 @@ var valueSeeds = []string{
 	`(1) UNION SELECT 2`, `(1) ORDER BY 1`, `($0,$65536,$1a)`, `('\')`, `('x'::"ü",'x'::ü)`, `("a")`, `('x'::timestamp with /**/ time zone)`, `('x'::int4 ( 3 ) [ ] )`, `(1e,1e+,1e5)`,
 }
 
+// cellSeeds are single cells: where one is refused, it hides no other.
+var cellSeeds = []string{
+	`-007`, `-0`, `1a`, `0x1F`, `1_000`, `1.5e`, `.e5`, `1.`, `-1::int2`, `+1`, `- 1`, `'a' 'b'`, "'a'\n'b'", "'a' -- c\n'b'", "1 --c\r", "/*/**/*/1", `/*/*/1`,
+	`E'\400'`, `E'\101'`, `E'\u00fc'`, `E'\uD83D\uDE00'`, `E'\uD83D\u0041'`, `E'\u0000'`, `E'\xff'`, `E'\''`, `E'\v'`, `E'\é'`, `'\'`, `$a$$$a$`, `$1$x$1$`, `$1a`,
+	`char 'x'`, `char(3) 'x'`, `character varying 'x'`, `bit '1'`, `'x'::char`, `int[] '{}'`, `'x'::int[ 3 ]`, `'x'::int(3)`, `'x'::float(3)`, `'x'::double precision(3)`, `double 'x'`, `interval(3) 'x'`,
+	`'x'::national character(3)`, `'x'::system_user`, `'x'::row`, `'x'::left`, `'x'::json`, `json 'x'`, `'x'::int.a`, `'x'::a.int`, `values.a 'x'`, `a.values 'x'`, `"a" 'x'`, `a.b(1,2) 'x'`, `'x'::timestamp with time zone`,
+	`DEFAULT::int`, `CAST(DEFAULT AS int)`, `CAST(1 AS int)::int`, `cast('x' as "")`, `'x'::numeric()`, `'x'::a(1,2,3)`, `'x'::int4(9999999999)`, `null 'x'`, `true 'x'`, `current_date`, `e 'x'`, `n 'x'`, `u 'x'`,
+}
+
 // FuzzValues: the rows that the lexer takes are those of PostgreSQL's grammar,
 // cell by cell; and where the grammar sees rows that the lexer took too, both
 // see as many. What the lexer refuses may be anything.
@@ -35,6 +44,9 @@ func FuzzValues(f *testing.F) {
 	for i, s := range valueSeeds {
 		f.Add(s, i%4 != 3, i%8 != 7)
 		f.Add(s, true, true)
+	}
+	for _, s := range cellSeeds {
+		f.Add("("+s+")", true, true)
 	}
 	f.Fuzz(func(t *testing.T, list string, standardStrings, utf8Session bool) {
 		if len(list) > 400 || !utf8.ValidString(list) || strings.IndexByte(list, 0) >= 0 {

@@ -91,6 +91,35 @@ func oracleCell(t *testing.T, conn *pgconn.PgConn, cell string, opts Options) bo
 	return true
 }
 
+// TestOracleWords: no word of the server's grammar, or none of this program's
+// tables, makes the lexer take for a type what the server does not.
+func TestOracleWords(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	conn := pg.Connect(t, pg.NewDatabase(t), "postgres").PgConn()
+	words := strings.Fields(ask(t, conn, "SELECT string_agg(word, ' ') FROM pg_get_keywords()"))
+	words = append(words, "int4", "text", "json", "xml", "uuid", "mood")
+	taken := 0
+	for _, w := range words {
+		for _, form := range []string{
+			"'x'::%", "'x'::%[]", "'x'::%(3)", "'x'::%(3,2)", "'x'::% precision", "'x'::% varying", "'x'::% varying(3)", "'x'::% with time zone",
+			"'x'::%(3) without time zone", "'x'::%.b", "'x'::a.%", "'x'::a.%(3)", "CAST('x' AS %)", "% 'x'", "% (3) 'x'", "% varying(3) 'x'", "% with time zone 'x'", "%.b 'x'", "a.% 'x'",
+		} {
+			cell := strings.ReplaceAll(form, "%", w)
+			if _, err := lexOne(cell, standard); err != nil {
+				continue
+			}
+			taken++
+			if got := ask(t, conn, "SELECT "+cell); strings.HasPrefix(got, "ERROR: syntax error") {
+				t.Errorf("%s: %s", cell, got)
+			}
+		}
+	}
+	if taken < 5*len(words) {
+		t.Errorf("only %d of %d words' forms were taken", taken, len(words))
+	}
+}
+
 // ask returns the only value that a query gives, or the error.
 func ask(t *testing.T, conn *pgconn.PgConn, query string) string {
 	t.Helper()

@@ -299,6 +299,7 @@ func TestRows(t *testing.T) {
 		{"(1),(2)", "", 2, io.EOF},
 		{" /* a */ ( 1 , 'x' ) -- b\n , \n( 2 , E'\\n' ) ; SELECT 1", " ; SELECT 1", 2, io.EOF},
 		{"(1)ON CONFLICT DO NOTHING", "ON CONFLICT DO NOTHING", 1, io.EOF},
+		{"(1 --c\r,2),--c\r--\n(3,4)", "", 2, io.EOF},
 		{"(1) (2)", " (2)", 1, io.EOF},
 		{"(1) /* open", " /* open", 1, io.EOF},
 		{"(1),", "", 1, ErrSyntax},

@@ -57,7 +57,7 @@ func typeForm(w []byte) int {
 		// Words that may be a function or a type, rarely are, and cannot always
 		// stand before a dot.
 		"authorization", "binary", "collation", "concurrently", "cross", "current_schema", "freeze", "full", "ilike",
-		"inner", "is", "isnull", "join", "left", "like", "natural", "notnull", "outer", "overlaps", "right", "similar",
+		"inner", "is", "isnull", "join", "left", "like", "natural", "notnull", "operator", "outer", "overlaps", "right", "similar",
 		"tablesample", "verbose":
 		return formNone
 	}
