@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/pgquery"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
@@ -135,6 +136,31 @@ func TestInsertBounds(t *testing.T) {
 	} {
 		if _, reason := ParseInsert([]byte(test.sql), standardInsert); reason != test.want {
 			t.Errorf("%s: %q, want %q", test.name, reason, test.want)
+		}
+	}
+}
+
+// TestDeepTails: what nests as deep as the bound on tokens allows does not
+// overflow the parser's stack.
+func TestDeepTails(t *testing.T) {
+	t.Parallel()
+	const n = pgquery.MaxTailTokens - 20
+	nest := func(open, end string, tokens int) string {
+		return strings.Repeat(open, n/tokens) + "a" + strings.Repeat(end, n/tokens)
+	}
+	for _, deep := range []string{
+		nest("NOT ", "", 1), nest("- ", "", 1), nest("a+", "", 2), nest("(", ")", 2), nest("f(", ")", 3), nest("a[", "]", 3), nest("(SELECT ", ")", 3),
+		nest("ARRAY[", "]", 3), nest("CASE WHEN ", " THEN a END", 5), nest("a AND NOT ", "", 3), nest("a || ", "", 2), nest("a = ANY(", ")", 5), nest("ROW(", ")", 3), nest("", "::text", 2),
+	} {
+		for _, tail := range []string{" RETURNING ", " ON CONFLICT (a) DO UPDATE SET b = ", " ON CONFLICT (a) WHERE "} {
+			sql := "INSERT INTO t VALUES (1)" + tail + deep
+			if strings.HasSuffix(tail, "WHERE ") {
+				sql += " DO NOTHING"
+			}
+			// Some are more than the tree's encoding nests, and pass for that.
+			if _, reason := ParseInsert([]byte(sql), standardInsert); reason != ReasonNone && reason != ReasonParseError {
+				t.Errorf("%.90s…: %q", sql, reason)
+			}
 		}
 	}
 }

@@ -78,7 +78,7 @@ func (l *Lexer) unterminated() (int, error) {
 // A comment between the two is allowed there too, and refused here.
 func (l *Lexer) continued(i int) int {
 	next := l.space(i)
-	if next > i && l.byteAt(next) == '\'' && bytes.IndexAny(l.sql[i:next], "\r\n") >= 0 {
+	if next > i && l.byteAt(next) == '\'' && bytes.ContainsAny(l.sql[i:next], "\r\n") {
 		return next + 1
 	}
 	return 0
