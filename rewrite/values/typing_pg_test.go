@@ -119,7 +119,7 @@ func TestTypingAsNative(t *testing.T) {
 			tg.add(cell, false)
 		}
 	}
-	load(s, targets)
+	load(s, targets, byCopy)
 	if same := compare(s, targets); len(targets) < 200 || same < 7000 {
 		t.Errorf("%d types, %d constants stored", len(targets), same)
 	}
@@ -155,13 +155,40 @@ func mayMiss(tg *target, c *testCase) bool {
 	return false
 }
 
+// TestArraysAsNative puts the constants in by unnest of an array of the column's
+// ArrayType, too.
+func TestArraysAsNative(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	s := newSession(t, pg, pg.NewDatabase(t))
+	all := newTargets(s, typingDatabase(t, s))
+	targets := slices.DeleteFunc(slices.Clone(all), func(tg *target) bool { return tg.column.ArrayType() == "" })
+	for _, tg := range targets {
+		for _, cell := range constants() {
+			tg.add(cell, true)
+		}
+	}
+	load(s, targets, byArray)
+	if same := compare(s, targets); len(targets) < 120 || same < 6000 {
+		t.Errorf("%d of %d types, %d constants stored", len(targets), len(all), same)
+	}
+	for _, tg := range targets {
+		for _, c := range tg.cases {
+			// These have no array type, and but NULL there is no constant of theirs.
+			if c.native == "" && c.ours != "" && !(c.cell.Kind == Null && strings.HasPrefix(tg.typ, "pg_")) {
+				t.Errorf("%s into %s: natively stored, as %s %s", c.sql, tg.typ, tg.column.ArrayType(), c.ours)
+			}
+		}
+	}
+}
+
 // castNames are types as casts spell them, of which few fit a column.
 var castNames = strings.Split(`int|INTEGER|Int4|"int4"|pg_catalog.int4|pg_catalog . "int4"|smallint|int2|bigint|int8|int[]|integer [ ]|int4[]|int4[][]|_int4|numeric|decimal|dec(5,2)|numeric ( 5 , 2 )|numeric(3)|numeric(10)|numeric(3,0)|numeric(5,2)[]|real|float4|float|float(24)|float(25)|float8|double precision|DOUBLE  PRECISION[]
 bool|boolean|text|TEXT|"text"|pg_catalog.text|text[]|varchar|character varying|varchar(3)|char varying(3)|national character varying(3)|nchar varying(3)|character varying (3)[]|pg_catalog.varchar|char|character|nchar|char(3)|national char(3)|bpchar|bpchar(3)|"char"|"bpchar"|char(1)|name|citext|hstore|"varchar"|"varchar"(3)
 bit|bit(3)|bit(1)|"bit"|varbit|bit varying|bit varying(3)|varbit(3)|bytea|uuid|json|jsonb|"json"|xml|money|oid|regclass|inet|cidr|macaddr|point|box|tsvector|int4range|int4multirange
 date|time|time(3)|time(0) without time zone|time with time zone|timetz|timetz(2)|time(2) with time zone|timestamp|timestamp without time zone|timestamp(3)|timestamptz|timestamp with time zone|timestamp(3) with time zone|timestamptz(3)|"timestamptz"|timestamp[]
 interval|interval hour|interval(3)|interval(0)|interval day to second|interval day to second(3)|interval second(2)|interval year to month|interval hour[]|interval[]|"interval"
-mood|MOOD|public.mood|s.mood|s . "mood"|"user".mood|"user"|"mood"|"Odd ""name"|mood[]|s.mood[]|comp|comp[]|frange|dpos|ddpos|dnn|dv|ddv|dbp|dnum|dih|diha|dbool|darr|dcomp|dtext|dv[]|ustr|ucast|umod|umod(2)`, "|")
+mood|MOOD|public.mood|s.mood|s . "mood"|"user".mood|user.mood|"user"|USER|"mood"|"Odd ""name"|mood[]|s.mood[]|comp|comp[]|frange|dpos|ddpos|dnn|dv|ddv|dbp|dnum|dih|diha|dbool|darr|dcomp|dtext|dv[]|ustr|ucast|umod|umod(2)`, "|")
 
 var castTexts = []string{
 	"", "1", "1.555", "999.995", "abc", "abcd", "abc  ", "ab     ", "2020-01-02 03:04:05.6789", "12:34:56.789", "1 day 2:03:04.5678", "t", "101", "1010", "{1}", "{1.555}", "{abcd}", "sad", "{sad}",
@@ -195,7 +222,7 @@ func TestCastsAsNative(t *testing.T) {
 				}
 			}
 		}
-		load(s, targets)
+		load(s, targets, byCopy)
 		if same := compare(s, targets); same < 1000 {
 			t.Errorf("%s: only %d stored", name, same)
 		}
@@ -254,7 +281,7 @@ func TestRandomNumbers(t *testing.T) {
 			tg.add(cell, true)
 		}
 	}
-	load(s, targets)
+	load(s, targets, byCopy)
 	if same := compare(s, targets); same < 2000 {
 		t.Errorf("only %d stored", same)
 	}
@@ -275,7 +302,7 @@ func TestTypingInOtherSessions(t *testing.T) {
 			tg.add(Cell{Kind: String, Text: []byte(text)}, true)
 		}
 	}
-	load(s, targets)
+	load(s, targets, byCopy)
 	if same := compare(s, targets); same < 6000 {
 		t.Errorf("only %d stored", same)
 	}
@@ -299,7 +326,7 @@ func TestNowAsNative(t *testing.T) {
 		}
 	}
 	s.must("BEGIN")
-	load(s, targets)
+	load(s, targets, byCopy)
 	if same := compare(s, targets); same != 4*4+2 {
 		t.Errorf("%d stored", same)
 	}

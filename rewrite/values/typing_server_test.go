@@ -181,8 +181,25 @@ func (tg *target) add(cell Cell, onlyTaken bool) {
 	tg.cases = append(tg.cases, c)
 }
 
+// byCopy is the way of an Encoder's line.
+func byCopy(tg *target, k int, c *testCase) command {
+	return command{sql: fmt.Sprintf("COPY c%d FROM STDIN", tg.id), data: fmt.Sprintf("%d\t%s", k, c.copied)}
+}
+
+// byArray is the way of an array constant.
+func byArray(tg *target, k int, c *testCase) command {
+	element := strings.TrimSuffix(c.copied, "\n")
+	switch c.cell.Kind {
+	case Null:
+		element = "NULL"
+	case String:
+		element = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(string(c.cell.Text)) + `"`
+	}
+	return command{sql: fmt.Sprintf("INSERT INTO c%d SELECT %d, u FROM pg_catalog.unnest(%s::%s) u", tg.id, k, pgident.Literal("{"+element+"}"), tg.column.ArrayType())}
+}
+
 // load runs all cases both ways.
-func load(s *session, targets []*target) {
+func load(s *session, targets []*target, ours func(*target, int, *testCase) command) {
 	s.t.Helper()
 	var commands []command
 	var results []*string
@@ -192,7 +209,7 @@ func load(s *session, targets []*target) {
 			commands = append(commands, command{sql: fmt.Sprintf("INSERT INTO n%d VALUES (%d, %s)", tg.id, k, c.sql)})
 			results = append(results, &c.native)
 			if c.pass == nil {
-				commands = append(commands, command{sql: fmt.Sprintf("COPY c%d FROM STDIN", tg.id), data: fmt.Sprintf("%d\t%s", k, c.copied)})
+				commands = append(commands, ours(tg, k, c))
 				results = append(results, &c.ours)
 			}
 		}

@@ -20,31 +20,31 @@ func mustColumn(t testing.TB, text string) Column {
 }
 
 var unitColumns = map[string]string{
-	"int4":        `[23, -1, "N", "integer", true, null]`,
-	"numeric":     `[1700, -1, "N", "numeric", true, null]`,
-	"float4":      `[700, -1, "N", "real", true, null]`,
-	"float8":      `[701, -1, "N", "double precision", true, null]`,
-	"oid":         `[26, -1, "N", "oid", true, null]`,
-	"bool":        `[16, -1, "B", "boolean", true, null]`,
-	"text":        `[25, -1, "S", "text", true, null]`,
-	"name":        `[19, -1, "S", "name", true, null]`,
-	"varchar3":    `[1043, 7, "S", "character varying(3)", true, null]`,
-	"citext":      `[20000, -1, "S", "citext", true, null]`,
-	"cast":        `[20000, -1, "S", "mystr", true, true]`,
-	"typmod":      `[20001, 7, "U", "vector(3)", true, null]`,
-	"typmods":     `[20001, 7, "S", "str(3)", true, null]`,
-	"hour":        `[1186, 67174399, "T", "interval hour", true, null]`,
-	"hours":       `[1187, 67174399, "A", "interval hour[]", true, null]`,
-	"date":        `[1082, -1, "D", "date", true, null]`,
-	"char":        `[18, -1, "S", "\"char\"", true, null]`,
-	"mood":        `[20002, -1, "E", "mood", true, null]`,
-	"user":        `[20003, -1, "E", "\"user\"", true, null]`,
-	"s.mood":      `[20004, -1, "E", "s.mood", false, null]`,
-	"json":        `[114, -1, "U", "json", true, null]`,
-	"hidden":      `[23, -1, "N", "integer", false, null]`,
-	"nested":      `[null, -1, "S", "dd", true, false]`,
-	"hidden json": `[114, -1, "U", "json", false, null]`,
-	"fake json":   `[20005, -1, "S", "json", true, null]`,
+	"int4":        `[23, -1, "N", "integer", true, ",", null]`,
+	"numeric":     `[1700, -1, "N", "numeric", true, ",", null]`,
+	"float4":      `[700, -1, "N", "real", true, ",", null]`,
+	"float8":      `[701, -1, "N", "double precision", true, ",", null]`,
+	"oid":         `[26, -1, "N", "oid", true, ",", null]`,
+	"bool":        `[16, -1, "B", "boolean", true, ",", null]`,
+	"text":        `[25, -1, "S", "text", true, ",", null]`,
+	"name":        `[19, -1, "S", "name", true, ",", null]`,
+	"varchar3":    `[1043, 7, "S", "character varying(3)", true, ",", null]`,
+	"citext":      `[20000, -1, "S", "citext", true, ",", null]`,
+	"cast":        `[20000, -1, "S", "mystr", true, ",", true]`,
+	"typmod":      `[20001, 7, "U", "vector(3)", true, ",", null]`,
+	"typmods":     `[20001, 7, "S", "str(3)", true, ",", null]`,
+	"hour":        `[1186, 67174399, "T", "interval hour", true, ",", null]`,
+	"hours":       `[1187, 67174399, "A", "interval hour[]", true, ",", null]`,
+	"date":        `[1082, -1, "D", "date", true, ",", null]`,
+	"char":        `[18, -1, "S", "\"char\"", true, ",", null]`,
+	"mood":        `[20002, -1, "E", "mood", true, ",", null]`,
+	"user":        `[20003, -1, "E", "\"user\"", true, ",", null]`,
+	"s.mood":      `[20004, -1, "E", "s.mood", false, ",", null]`,
+	"json":        `[114, -1, "U", "json", true, ",", null]`,
+	"hidden":      `[23, -1, "N", "integer", false, ",", null]`,
+	"nested":      `[null, -1, "S", "dd", true, ",", false]`,
+	"hidden json": `[114, -1, "U", "json", false, ",", null]`,
+	"fake json":   `[20005, -1, "S", "json", true, ",", null]`,
 }
 
 var appendCells = []struct {
@@ -191,9 +191,32 @@ func TestAppendRow(t *testing.T) {
 	}
 }
 
+func TestArrayType(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		unitColumns["int4"]:                                              `pg_catalog."int4"[]`,
+		unitColumns["varchar3"]:                                          `pg_catalog."varchar"[]`,
+		unitColumns["user"]:                                              `"user"[]`,
+		unitColumns["s.mood"]:                                            `s.mood[]`,
+		unitColumns["hour"]:                                              "",
+		unitColumns["hours"]:                                             "",
+		`[1560, 3, "V", "bit(3)", true, ",", false]`:                     `pg_catalog."bit"[]`,
+		`[1186, -1, "T", "interval", true, ",", false]`:                  `pg_catalog."interval"[]`,
+		`[1186, 67174399, "T", "dih", true, ",", false]`:                 "dih[]",
+		`[603, -1, "G", "box", true, ";", false]`:                        "",
+		`[30000, -1, "C", "comp", true, ",", false]`:                     "",
+		`[1184, 3, "D", "timestamp(3) with time zone", true, ",", true]`: `pg_catalog."timestamptz"[]`,
+	} {
+		c := mustColumn(t, text)
+		if got := c.ArrayType(); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestColumnUnmarshalRefuses(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{`[]`, `null`, `{}`, `[23, -1, "N"]`, `[23, -1, "", "integer", true, null]`, `[23, -1, "N", "", true, null]`, `[23, "x", "N", "integer", true, null]`, `[23, -1, "N", "integer", true, null, 1]`} {
+	for _, text := range []string{`[]`, `null`, `{}`, `[23, -1, "N"]`, `[23, -1, "", "integer", true, ",", null]`, `[23, -1, "N", "integer", true, null]`, `[23, -1, "N", "", true, ",", null]`, `[23, "x", "N", "integer", true, ",", null]`, `[23, -1, "N", "integer", true, ",", null, 1]`} {
 		var c Column
 		if err := json.Unmarshal([]byte(text), &c); err == nil && text != "null" {
 			t.Errorf("%s: %+v", text, c)

@@ -21,6 +21,8 @@ type Column struct {
 	// Visible: the bare name in pg_type of the column's own type, or of its
 	// elements if it is an array, means this type to the session.
 	Visible bool
+	// Delimiter is what stands between the elements of an array of the type.
+	Delimiter string
 	// UserCast: somebody made a cast from int4, int8 or numeric to the base type.
 	UserCast bool
 }
@@ -38,7 +40,7 @@ const ColumnSQL = `(SELECT pg_catalog.json_build_array(
       OPERATOR(pg_catalog.<>) 'd' THEN t.typbasetype END::pg_catalog.int8,
   CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typtypmod ELSE a.atttypmod END,
   t.typcategory, pg_catalog.format_type(a.atttypid, a.atttypmod),
-  pg_catalog.pg_type_is_visible(CASE WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN t.typelem ELSE t.oid END),
+  pg_catalog.pg_type_is_visible(CASE WHEN t.typcategory OPERATOR(pg_catalog.=) 'A' THEN t.typelem ELSE t.oid END), t.typdelim,
   CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.oid END OPERATOR(pg_catalog.=) ANY (ARRAY(
     SELECT k.casttarget FROM pg_catalog.pg_cast k WHERE k.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     AND k.castsource OPERATOR(pg_catalog.=) ANY ('{23,20,1700}'::pg_catalog.oid[]))))
@@ -47,7 +49,7 @@ FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid)`
 // UnmarshalJSON reads what ColumnSQL returns.
 func (c *Column) UnmarshalJSON(data []byte) error {
 	var read Column
-	fields := []any{&read.Base, &read.Typmod, &read.Category, &read.Name, &read.Visible, &read.UserCast}
+	fields := []any{&read.Base, &read.Typmod, &read.Category, &read.Name, &read.Visible, &read.Delimiter, &read.UserCast}
 	want := len(fields)
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return fmt.Errorf("decode column: %w", err)
@@ -57,4 +59,25 @@ func (c *Column) UnmarshalJSON(data []byte) error {
 	}
 	*c = read
 	return nil
+}
+
+// ArrayType returns the type for an array constant whose elements, taken apart
+// by unnest and assigned to the column, are what single constants would be;
+// empty where there is none.
+//
+// It has no modifier: an explicit cast to varchar(3)[] cuts what is too long,
+// and the assignment behind unnest refuses it as it should. But an interval's
+// modifier says what its text means, so there is no array for one. An array in
+// an array would fall into its elements, and a composite value into its columns.
+func (c *Column) ArrayType() string {
+	own := parseSpelling([]byte(c.Name))
+	switch {
+	case c.Category == "A" || c.Category == "C" || c.Category == "P" || c.Delimiter != ",":
+		return ""
+	case own.system && own.name == "interval" && c.Typmod >= 0:
+		return ""
+	case own.system:
+		return `pg_catalog."` + own.name + `"[]` // bit and char alone mean bit(1) and char(1)
+	}
+	return c.Name + "[]"
 }
