@@ -53,6 +53,7 @@ var accepted = []struct{ cell, want string }{
 	{"E'a\\n'\n'\\tb'", `string "a\n\tb"`},
 	{`'a' `, `string "a"`},
 	{` /* c */ 'a' -- d` + "\n", `string "a"`},
+	{`/* a /* b */ c */1/*/**/*/`, `integer "1"`},
 	{`E'a'`, `string "a"`},
 	{`e'a''b'`, `string "a'b"`},
 	{`E'\b\f\n\r\t\\'`, `string "\b\f\n\r\t\\"`},
