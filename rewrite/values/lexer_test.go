@@ -49,6 +49,7 @@ var accepted = []struct{ cell, want string }{
 	{`'größe'`, `string "größe"`},
 	{"'a\nb'", `string "a\nb"`},
 	{"'a'\n'b'", `string "ab"`},
+	{"''\n''", `string ""`},
 	{"'a''' \t\r\n \n'''b'", `string "a''b"`},
 	{"E'a\\n'\n'\\tb'", `string "a\n\tb"`},
 	{`'a' `, `string "a"`},

@@ -57,8 +57,11 @@ func (l *Lexer) quoted(i int, c *Cell, escapes bool) (int, error) {
 			i = next
 			continue
 		}
-		if c.Text = part; piece > 0 {
+		if piece > 0 {
 			l.put(part...)
+		}
+		// Where nothing was decoded the part is empty too, and not nil.
+		if c.Text = part; len(l.decoded) > from {
 			c.Text = l.decoded[from:]
 		}
 		if bytesEscaped && !l.skipping && !utf8.Valid(c.Text) {
