@@ -189,8 +189,8 @@ type Spec struct {
 // Open is the SQL with which a load begins: it puts the session into a
 // transaction block, or behind a savepoint inside the client's own, takes the
 // lock that COPY takes first of all, and inspects the table under it.
-func Open(stmt *rewrite.CopyStatement, inBlock bool) string {
-	sql := "LOCK TABLE ONLY " + pgident.Qualified(stmt.Schema, stmt.Table) + " IN ROW EXCLUSIVE MODE; " + stmt.InspectSQL()
+func Open(schema, table, inspect string, inBlock bool) string {
+	sql := "LOCK TABLE ONLY " + pgident.Qualified(schema, table) + " IN ROW EXCLUSIVE MODE; " + inspect
 	if inBlock {
 		return "SAVEPOINT pgbulkproxy_open; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_open"
 	}

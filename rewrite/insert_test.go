@@ -239,3 +239,16 @@ func slicesOf(row []byte, n int) (out [][]byte) {
 	}
 	return out
 }
+
+// TestPassReasons: each word of the typing is a reason of the table.
+func TestPassReasons(t *testing.T) {
+	t.Parallel()
+	for reason, pass := range map[Reason]values.Pass{
+		ReasonCast: values.PassCast, ReasonConstant: values.PassConstant, ReasonColumnType: values.PassColumnType,
+		ReasonNumber: values.PassNumber, ReasonNUL: values.PassNUL,
+	} {
+		if string(reason) != string(pass) {
+			t.Errorf("%q, %q", reason, pass)
+		}
+	}
+}

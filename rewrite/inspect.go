@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
 // Inspection is what the catalogs and the session say about one statement.
@@ -42,6 +44,11 @@ type Inspection struct {
 	Deferrable, Exclusion bool
 	ForeignPartition      bool
 
+	// Types are those of Columns, and UserCode says that the table runs code which
+	// is not the server's own; both for an INSERT only.
+	Types    []values.Column
+	UserCode bool
+
 	// Session is what holds without a table.
 	Session
 }
@@ -57,6 +64,8 @@ type Session struct {
 	ClientEncoding, ServerEncoding, CopyEncoding string
 	// StandardStrings is standard_conforming_strings.
 	StandardStrings bool
+	// ArrayNulls is array_nulls: the word NULL in an array is no text.
+	ArrayNulls bool
 	// The timeouts are zero where they are off or unknown to the server.
 	StatementTimeout, IdleInTransactionTimeout time.Duration
 	IdleSessionTimeout, TransactionTimeout     time.Duration
@@ -106,6 +115,9 @@ type tableRow struct {
 	Triggers         []string `json:"triggers"`
 	Indexes          []string `json:"indexes"`
 	ForeignPartition bool     `json:"foreign_partition"`
+	// Types are one for each of Columns, or none.
+	Types    []values.Column `json:"types"`
+	UserCode bool            `json:"user_code"`
 }
 
 // ParseInspection reads the one column of InspectSQL's one row.
@@ -134,7 +146,7 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 		return in, nil
 	}
 	in.table(r.Found)
-	if err := in.columns(r.Found.Columns, r.Wanted); err != nil {
+	if err := in.columns(r.Found, r.Wanted); err != nil {
 		return nil, fmt.Errorf("decode inspection: %w", err)
 	}
 	return in, nil
@@ -162,6 +174,8 @@ func (s *Session) settings(values []*string) error {
 			s.Isolation = v
 		case "standard_conforming_strings":
 			strs = v
+		case "array_nulls":
+			s.ArrayNulls = v == "on"
 		case "statement_timeout":
 			s.StatementTimeout, err = parseTimeout(v)
 		case "idle_in_transaction_session_timeout":
@@ -204,7 +218,7 @@ func (in *Inspection) table(t *tableRow) {
 	in.Schema, in.Table, in.Kind, in.Persistence = t.Schema, t.Table, t.Kind, t.Persistence
 	in.InsertPrivilege, in.ColumnPrivilege = t.Insert, t.InsertColumns
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
-	in.ForeignPartition = t.ForeignPartition
+	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode
 	for _, g := range t.Triggers {
 		if len(g) == 3 {
 			in.Triggers = in.Triggers || g[0] != 't'
@@ -222,10 +236,14 @@ func (in *Inspection) table(t *tableRow) {
 
 // columns resolves the client's list, or COPY's own: all columns but generated
 // ones.
-func (in *Inspection) columns(all, wanted []string) error {
-	identity := make(map[string]string, len(all))
+func (in *Inspection) columns(t *tableRow, wanted []string) error {
+	if len(t.Types) > 0 && len(t.Types) != len(t.Columns) {
+		return fmt.Errorf("%d types for %d columns", len(t.Types), len(t.Columns))
+	}
+	identity := make(map[string]string, len(t.Columns))
+	types := make(map[string]values.Column, len(t.Types))
 	var names []string
-	for _, col := range all {
+	for i, col := range t.Columns {
 		part := strings.SplitN(col, " ", 3)
 		if len(part) != 3 {
 			return fmt.Errorf("column %q", col)
@@ -236,6 +254,9 @@ func (in *Inspection) columns(all, wanted []string) error {
 		}
 		identity[part[2]] = part[1]
 		names = append(names, part[2])
+		if len(t.Types) > 0 {
+			types[part[2]] = t.Types[i]
+		}
 	}
 	if wanted != nil {
 		names = wanted
@@ -248,6 +269,9 @@ func (in *Inspection) columns(all, wanted []string) error {
 		}
 		delete(identity, name)
 		in.IdentityAlways = in.IdentityAlways || kind == "a"
+		if len(t.Types) > 0 {
+			in.Types = append(in.Types, types[name])
+		}
 	}
 	in.Columns = names
 	return nil

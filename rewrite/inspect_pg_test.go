@@ -264,7 +264,7 @@ SET pgbulk.max_error_records = '5'; SET pgbulk.coalesce = 'off'; SET standard_co
 	in := inspect(t, conn, mustParse(t, "COPY t FROM STDIN (ENCODING 'Windows-1252')"))
 	want := Session{
 		Version: pg.Version(), ReadOnly: true, Isolation: "repeatable read",
-		ClientEncoding: "LATIN1", ServerEncoding: "UTF8", CopyEncoding: "WIN1252",
+		ClientEncoding: "LATIN1", ServerEncoding: "UTF8", CopyEncoding: "WIN1252", ArrayNulls: true,
 		StatementTimeout: 90 * time.Second, IdleInTransactionTimeout: 1500 * time.Millisecond,
 		Role: role, SessionUser: "postgres", Database: db, BackendPID: conn.PID(),
 		Mode: "force", Ack: "staged", OnConflict: "update", MaxErrorRecords: "5", Label: "l'x", Coalesce: "off",

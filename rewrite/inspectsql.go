@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
 // The texts below follow these rules:
@@ -23,7 +24,7 @@ import (
 // that comes back. A setting that the server does not have is null.
 const inspectSettings = `server_version_num,transaction_read_only,transaction_isolation,standard_conforming_strings,` +
 	`statement_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,` +
-	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce`
+	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce,array_nulls`
 
 // inspectSession is the part of the inspection that is there without a table.
 const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, true) FROM pg_catalog.unnest('{` + inspectSettings + `}'::pg_catalog.text[]) s),
@@ -60,7 +61,27 @@ const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
   SELECT pg_catalog.concat(i.indisexclusion, NOT i.indimmediate) FROM pg_catalog.pg_index i
   WHERE i.indrelid OPERATOR(pg_catalog.=) ANY (tree.oids) AND (i.indisexclusion OR NOT i.indimmediate)) END,
 'foreign_partition', CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN (SELECT true FROM pg_catalog.pg_class f
-  WHERE f.oid OPERATOR(pg_catalog.=) ANY (tree.oids) AND f.relkind OPERATOR(pg_catalog.=) 'f' LIMIT 1) END)
+  WHERE f.oid OPERATOR(pg_catalog.=) ANY (tree.oids) AND f.relkind OPERATOR(pg_catalog.=) 'f' LIMIT 1) END`
+
+// inspectTyping is what the typing of constants needs besides: of each column
+// its type, and whether the table runs code that is not the server's own, in
+// defaults, constraints, indexes and partition keys. 1255 is pg_proc, 2617
+// pg_operator; 2604, 2606 and 1259 are pg_attrdef, pg_constraint and pg_class.
+const inspectTyping = `,
+'types', ARRAY(SELECT ` + values.ColumnSQL + ` FROM pg_catalog.pg_attribute a
+  WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum),
+'user_code', (SELECT true FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) ANY (
+  ARRAY(SELECT x.oid FROM pg_catalog.pg_attrdef x WHERE x.adrelid OPERATOR(pg_catalog.=) ANY (tree.oids))
+  OPERATOR(pg_catalog.||) ARRAY(SELECT x.oid FROM pg_catalog.pg_constraint x WHERE x.conrelid OPERATOR(pg_catalog.=) ANY (tree.oids))
+  OPERATOR(pg_catalog.||) ARRAY(SELECT x.indexrelid FROM pg_catalog.pg_index x WHERE x.indrelid OPERATOR(pg_catalog.=) ANY (tree.oids))
+  OPERATOR(pg_catalog.||) tree.oids)
+  AND d.classid OPERATOR(pg_catalog.=) ANY ('{2604,2606,1259}'::pg_catalog.oid[])
+  AND d.refclassid OPERATOR(pg_catalog.=) ANY ('{1255,2617}'::pg_catalog.oid[])
+  AND d.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid LIMIT 1)`
+
+// inspectFrom goes behind inspectTable.
+const inspectFrom = `)
 FROM pg_catalog.pg_class c, LATERAL (SELECT CASE WHEN c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(` + inspectTree + `)
   ELSE ARRAY[c.oid] END AS oids OFFSET 0) tree`
 
@@ -80,27 +101,40 @@ const inspectTree = `WITH RECURSIVE walk(level) AS (SELECT ARRAY[c.oid] UNION AL
 // The names in it are the client's, byte for byte: where they are not ASCII,
 // run it only if Inspectable says so.
 func (c *CopyStatement) InspectSQL() string {
+	return inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, false)
+}
+
+// InspectSQL is that of a COPY, and asks for the types of the columns, too.
+func (s *InsertStatement) InspectSQL() string {
+	return inspectSQL(s.Schema, s.Table, s.Columns, "", true)
+}
+
+func inspectSQL(schema, table string, columns []string, encoding string, typed bool) string {
 	var b strings.Builder
 	// The text is sent as hex of the server's own bytes: a column that the
 	// client's encoding cannot express must not raise an error.
 	b.WriteString("SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(")
 	b.WriteString(inspectSession)
 	b.WriteString(",\n'copy_encoding', ")
-	if c.Encoding == "" {
+	if encoding == "" {
 		b.WriteString("NULL")
 	} else {
-		b.WriteString("pg_catalog.pg_encoding_to_char(pg_catalog.pg_char_to_encoding(" + pgident.Literal(c.Encoding) + "))")
+		b.WriteString("pg_catalog.pg_encoding_to_char(pg_catalog.pg_char_to_encoding(" + pgident.Literal(encoding) + "))")
 	}
 	b.WriteString(",\n'wanted', ")
-	if c.Columns == nil {
+	if columns == nil {
 		b.WriteString("NULL")
 	} else {
-		b.WriteString("pg_catalog.to_json(" + pgident.LiteralArray(c.Columns) + ")")
+		b.WriteString("pg_catalog.to_json(" + pgident.LiteralArray(columns) + ")")
 	}
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
 	b.WriteString(inspectTable)
+	if typed {
+		b.WriteString(inspectTyping)
+	}
+	b.WriteString(inspectFrom)
 	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")
-	b.WriteString(c.resolve())
+	b.WriteString(resolve(schema, table))
 	b.WriteString("))::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')")
 	return b.String()
 }
@@ -108,12 +142,12 @@ func (c *CopyStatement) InspectSQL() string {
 // resolve returns an expression for the oid of the table as COPY would find it,
 // or null. to_regclass goes through search_path and skips closed schemas in
 // silence; but a closed schema that is named makes it raise an error.
-func (c *CopyStatement) resolve() string {
-	lookup := "pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(c.Schema, c.Table)) + ")::pg_catalog.oid"
-	if c.Schema == "" || c.Schema == "pg_temp" {
+func resolve(schema, table string) string {
+	lookup := "pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(schema, table)) + ")::pg_catalog.oid"
+	if schema == "" || schema == "pg_temp" {
 		// pg_temp is an alias, open to its owner.
 		return lookup
 	}
 	return "CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(" +
-		pgident.Literal(pgident.Quote(c.Schema)) + ")::pg_catalog.oid, 'USAGE') THEN " + lookup + " END"
+		pgident.Literal(pgident.Quote(schema)) + ")::pg_catalog.oid, 'USAGE') THEN " + lookup + " END"
 }

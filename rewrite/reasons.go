@@ -63,13 +63,29 @@ const (
 	ReasonStringSyntax       Reason = "string_syntax"
 	ReasonOptionVersion      Reason = "option_version"
 
+	// Reasons of ClassifyInsert.
+
+	ReasonIdentityAlways Reason = "identity_always"
+	ReasonOverridingUser Reason = "overriding_user"
+	ReasonDefaultCell    Reason = "default_cell"
+	ReasonNoArrays       Reason = "no_arrays"
+	ReasonCast           Reason = "insert_cast"
+	ReasonConstant       Reason = "insert_constant"
+	ReasonColumnType     Reason = "insert_column_type"
+	ReasonNumber         Reason = "insert_number"
+	ReasonNUL            Reason = "insert_nul"
+	ReasonRows           Reason = "rows"
+	ReasonArrays         Reason = "arrays"
+
 	// Reasons of the session, which the wire layer finds.
 
 	ReasonFailedTransaction Reason = "failed_transaction"
 	ReasonInPipeline        Reason = "in_pipeline"
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
-	ReasonInsertRelayed     Reason = "insert_relayed"
+	ReasonMemory            Reason = "memory"
+	ReasonExtended          Reason = "extended"
+	ReasonNativeReplay      Reason = "native_replay"
 
 	// Reasons of the moment, which the loader and the service connections find.
 
@@ -170,11 +186,23 @@ func Reasons() []ReasonInfo {
 		{ReasonStringSyntax, "classify", "standard_conforming_strings is off and the statement has backslashes or U& strings."},
 		{ReasonOptionVersion, "classify", "The server is older than an option; it says so."},
 
+		{ReasonIdentityAlways, "classify", "A GENERATED ALWAYS column without OVERRIDING: the server refuses it in an INSERT, and takes it in a COPY."},
+		{ReasonOverridingUser, "classify", "OVERRIDING USER VALUE: the values of identity columns are ignored."},
+		{ReasonDefaultCell, "classify", "A value is the word DEFAULT."},
+		{ReasonNoArrays, "classify", "ON CONFLICT, RETURNING or functions of a user's need the rows as arrays, and a column is an array or composite itself, or of another type without exact arrays, or array_nulls is off."},
+		{ReasonCast, "classify", "A value has a cast to another type than its column's."},
+		{ReasonConstant, "classify", "A number or boolean that the column's type does not take, or not by a known rule."},
+		{ReasonColumnType, "classify", "What the column's type makes of a string depends on the way it comes."},
+		{ReasonNumber, "classify", "A number has too many digits."},
+		{ReasonNUL, "classify", "A value has a NUL byte."},
+
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
-		{ReasonSmall, "session", "The data ended before stage.min_bytes."},
-		{ReasonInsertRelayed, "session", "INSERT is relayed so far."},
+		{ReasonSmall, "session", "The data ended before stage.min_bytes, or an INSERT has fewer rows than insert.min_rows."},
+		{ReasonExtended, "session", "An INSERT by the extended protocol is relayed so far."},
+		{ReasonMemory, "session", "The memory budget has no room for the statement."},
+		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
 
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
@@ -192,6 +220,8 @@ func Reasons() []ReasonInfo {
 		{ReasonExclusion, "method", "An exclusion constraint."},
 		{ReasonRules, "method", "COPY ignores INSERT rules, INSERT would obey them."},
 		{ReasonEventTriggers, "method", "Event triggers would see the external table being made."},
+		{ReasonRows, "method", "An INSERT without ON CONFLICT and RETURNING: its rows go through COPY."},
+		{ReasonArrays, "method", "An INSERT with ON CONFLICT or RETURNING, or into a table with functions of a user's: its rows go as arrays through unnest."},
 
 		{ReasonStoreBreaker, "moment", "The store failed several times in a row, and is left alone for a while."},
 		{ReasonNoServiceDSN, "moment", "service_dsn is not set, and external tables need it."},

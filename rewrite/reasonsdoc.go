@@ -15,7 +15,7 @@ func ReasonGroups() []ReasonGroup {
 		{"parse", "The text alone decides. The statement passes, or is refused where that is said."},
 		{"classify", "Table, role, transaction or settings decide. The statement passes, or is refused where that is said."},
 		{"session", "What the session is doing decides. The statement passes; `small` is one that was held and then sent as it is."},
-		{"method", "How the files of a staged statement get into the table: `external` by external table, all others by one COPY on the session."},
+		{"method", "How the rows get into the table: `rows` and `arrays` for an INSERT that is streamed; for a COPY that is staged `external` by external table, all others by one COPY on the session. An INSERT into a table with `triggers` or `rules` passes."},
 		{"moment", "What the proxy has met lately decides. With `store_breaker` the statement passes; with the others it is staged and loaded by one COPY on the session."},
 		{"fallback", "Why a load that began by external table went on as a native COPY: label of `pgbulk_fallbacks_total`."},
 	}
@@ -43,6 +43,6 @@ const reasonsHead = `# Reasons
 Every bulk statement that the proxy sees is counted with a decision and a
 reason, in ` + "`pgbulk_statements_total{kind,decision,reason}`" + `. The debug log and
 ` + "`pgbulkproxy explain`" + ` show the same words. The decision is ` + "`pass`" + ` (relayed
-untouched), ` + "`stage`" + `, or ` + "`refuse`" + ` (SQLSTATE 0A000). Within a group the first
+untouched), ` + "`stream`" + ` (sent on in another form), ` + "`stage`" + `, or ` + "`refuse`" + ` (SQLSTATE 0A000). Within a group the first
 reason that applies is the one that is shown.
 `

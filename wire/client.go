@@ -22,6 +22,8 @@ const (
 	actBind
 	// actCommit: a Sync or Query, and a transaction block of ours is open.
 	actCommit
+	// actInsert: a Query with many rows to insert.
+	actInsert
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -53,6 +55,8 @@ func (s *session) clientLoop() error {
 			err = s.onParse()
 		case actBind:
 			err = s.onBind()
+		case actInsert:
+			err = s.onInsert()
 		case actCommit:
 			err = s.onCommitPoint()
 		case actRaw:
@@ -90,6 +94,7 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 		if !relay {
 			return i, act
 		}
+		s.last = nil // whatever it is, it may change the table or the session
 		if end > len(p) {
 			s.clientSkip = end - len(p)
 			end = len(p)
@@ -162,7 +167,14 @@ func (s *session) queryFrame(body []byte, whole bool) (act action, relay bool) {
 	case rewrite.KindCopy:
 		return actQuery, false
 	case rewrite.KindInsert:
-		s.srv.metrics.pass(kind, rewrite.ReasonInsertRelayed)
+		many, decided := s.manyRows(trimZero(body), whole)
+		if !decided {
+			return actFill, false
+		}
+		if many {
+			return actInsert, false
+		}
+		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
 	}
 	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.queue.push(entQuery)
@@ -187,11 +199,19 @@ func (s *session) parseFrame(body []byte, whole bool) (act action, relay bool) {
 	case rewrite.KindCopy:
 		return actParse, false
 	case rewrite.KindInsert:
-		s.srv.metrics.pass(kind, rewrite.ReasonInsertRelayed)
+		s.srv.metrics.pass(kind, rewrite.ReasonExtended)
 	}
 	s.statements.forget(name)
 	s.pushExtended(entParse, false)
 	return actFill, true
+}
+
+// trimZero drops the zero byte at the end of a Query, if it is there already.
+func trimZero(p []byte) []byte {
+	if n := len(p); n > 0 && p[n-1] == 0 {
+		return p[:n-1]
+	}
+	return p
 }
 
 // bindStatement returns the name of the statement that a Bind binds.

@@ -64,7 +64,7 @@ func (t *copyTask) cancelHeld() error {
 // What follows is relayed: the server ignores COPY messages after an error.
 func (t *copyTask) replay() error {
 	s := t.s
-	if err := t.undoOpen(); err != nil {
+	if err := t.opening().undo(); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -39,90 +39,32 @@ type copyTask struct {
 
 func (t *copyTask) extended() bool { return t.held != nil }
 
-// decide takes the table's lock and inspects it on the client's session, and
-// classifies. Where the decision is not to stage, the session is as it was, but
-// for an undo that goes out with the next write. An error of type *pgerr.Error
-// is one that the client's statement must fail with.
+// decide inspects the table and classifies. Where the decision is not to stage,
+// the session is as it was, but for an undo that goes out with the next write.
+// An error of type *pgerr.Error is one that the client's statement must fail
+// with.
 func (t *copyTask) decide() (rewrite.Decision, error) {
 	t.began = time.Now()
 	t.inBlock = t.s.txStatus() == 'T'
-	in := t.s.inject()
-	row, err := t.inspect(in)
-	in.release() // before an undo, whose replies are the queue's to hide
+	o := t.opening()
+	insp, err := o.run()
 	t.alive = time.Now()
 	if err != nil {
 		return rewrite.Decision{}, err
 	}
-	d := rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}
-	if row == "" {
-		return d, nil
+	if insp == nil {
+		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, nil
 	}
-	t.insp, err = rewrite.ParseInspection(row)
-	if err != nil {
-		t.s.log.Warn("inspection is unreadable, relaying", "error", err)
-	} else {
-		d = t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
-	}
+	t.insp = insp
+	d := t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
 	if d.Way == rewrite.Pass {
-		return d, t.undoOpen()
+		return d, o.undo()
 	}
 	return d, nil
 }
 
-// undoOpen ends what the inspection began, without waiting: what is written
-// next to the server comes behind it.
-func (t *copyTask) undoOpen() error {
-	sql := bulk.UndoOpen(t.inBlock)
-	if sql == "" {
-		return nil
-	}
-	t.s.mu.Lock()
-	t.s.queue.push(entQuery | hideReplies | hideReady)
-	t.s.mu.Unlock()
-	return t.s.writeServer(frame.AppendString(nil, 'Q', sql))
-}
-
-// inspect returns the inspection's row, or "" where the statement is to be
-// relayed: where there is no such table, for example, the server says so best.
-func (t *copyTask) inspect(in *injector) (string, error) {
-	results, err := in.Exec(t.s.ctx, bulk.Open(t.stmt, t.inBlock))
-	if e := pgerr.As(err); e != nil && !e.IsFatal() {
-		mine := isWaitError(e)
-		if mine && t.inBlock {
-			return "", e // the client's block has failed, as it would natively
-		}
-		if _, uerr := in.Exec(t.s.ctx, bulk.UndoFailedOpen(t.inBlock)); uerr != nil {
-			return "", uerr
-		}
-		if mine {
-			return "", e
-		}
-		t.s.log.Debug("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	for _, r := range results {
-		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
-			return string(r.Rows[0][0]), nil
-		}
-	}
-	if sql := bulk.UndoOpen(t.inBlock); sql != "" {
-		_, err = in.Exec(t.s.ctx, sql)
-	}
-	return "", err
-}
-
-// isWaitError says that an error came from waiting for the lock, where the
-// client's own statement would have waited and failed: a cancel or timeout
-// (57014), lock_timeout (55P03), a deadlock (40P01).
-func isWaitError(e *pgerr.Error) bool {
-	switch e.Code() {
-	case pgerr.QueryCanceled, "55P03", "40P01":
-		return true
-	}
-	return false
+func (t *copyTask) opening() *opening {
+	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
 }
 
 // failDecision ends the statement with an error that came before its

@@ -10,8 +10,9 @@ import (
 // collects.
 type metrics struct {
 	statements *prometheus.CounterVec
-	// inserts is resolved once: the relay counts without a lookup.
-	inserts prometheus.Counter
+	// small and extended INSERTs are resolved once: the relay counts them without
+	// a lookup.
+	small, extended prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
@@ -21,7 +22,8 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 			Help: "Bulk statements by kind, decision (pass, stream, stage) and reason.",
 		}, []string{"kind", "decision", "reason"}),
 	}
-	m.inserts = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonInsertRelayed))
+	m.small = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonSmall))
+	m.extended = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonExtended))
 	if reg != nil {
 		reg.MustRegister(m.statements, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pgbulk_sessions",
@@ -33,9 +35,15 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 
 // pass counts a statement that is relayed.
 func (m *metrics) pass(kind rewrite.Kind, reason rewrite.Reason) {
-	if kind == rewrite.KindInsert && reason == rewrite.ReasonInsertRelayed {
-		m.inserts.Inc()
-		return
+	if kind == rewrite.KindInsert {
+		switch reason {
+		case rewrite.ReasonSmall:
+			m.small.Inc()
+			return
+		case rewrite.ReasonExtended:
+			m.extended.Inc()
+			return
+		}
 	}
 	m.count(kind, rewrite.Decision{Way: rewrite.Pass, Reason: reason})
 }

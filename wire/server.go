@@ -27,6 +27,9 @@ type Config struct {
 	// MaxStatement bounds the text of a COPY statement that is looked at, in
 	// bytes; longer ones are relayed. Default 1 MiB.
 	MaxStatement int
+	// InsertMinRows is the smallest number of rows of an INSERT that is looked at;
+	// 0 relays every INSERT. InsertMaxBytes is the longest, 64 MiB by default.
+	InsertMinRows, InsertMaxBytes int
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.
@@ -38,6 +41,9 @@ type Config struct {
 func (c Config) WithDefaults() Config {
 	if c.MaxStatement == 0 {
 		c.MaxStatement = 1 << 20
+	}
+	if c.InsertMaxBytes == 0 {
+		c.InsertMaxBytes = 64 << 20
 	}
 	return c
 }

@@ -79,6 +79,10 @@ type session struct {
 	executed   bool   // a Bind or Execute among them
 	commitSync bool   // the next Sync has to commit our transaction block
 	reparse    []byte // the Parse to repeat after that commit
+	last       *lastInsert
+	replays    int    // INSERTs in a row that ran natively in the end
+	insertRest int    // how many are relayed without a try
+	buffer     []byte // for the next INSERT
 }
 
 // cancelable is a load that a CancelRequest can end.

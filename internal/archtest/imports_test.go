@@ -15,7 +15,7 @@ var edges = map[string][]string{
 	// The one place where everything is put together.
 	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install"},
 
-	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "internal/pgerr"},
+	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
 	"wire/evloop":    {},
 	"wire/frame":     {},
@@ -23,7 +23,7 @@ var edges = map[string][]string{
 	"bulk":      {"bulk/rows", "rewrite", "engine", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
 	"bulk/rows": {},
 
-	"rewrite/values":  {},
+	"rewrite/values":  {"internal/pgident"},
 	"rewrite":         {"rewrite/pgquery", "rewrite/values", "internal/pgerr", "internal/pgident"},
 	"rewrite/pgquery": {},
 

@@ -123,6 +123,9 @@ type Insert struct {
 	// MinRows is the smallest number of rows that is looked at. Default 50, at
 	// least 2.
 	MinRows int
+	// MaxBytes is the longest INSERT that is looked at. Default 64 MiB, 64 KiB to
+	// 1 GiB.
+	MaxBytes int64
 }
 
 // LoadConfig configures loads.

@@ -176,8 +176,11 @@ func stageKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "insert.min_rows", Kind: Int, Default: "50", Min: 2, Max: 1_000_000_000,
-			Doc:   "The smallest number of rows of an INSERT that will be looked at. INSERT is relayed so far, so it has no effect yet.",
+			Doc:   "The smallest number of rows of an INSERT … VALUES that is sent on as COPY or as arrays; smaller ones are relayed.",
 			field: func(c *Config) any { return &c.Insert.MinRows }},
+		{Name: "insert.max_bytes", Kind: Size, Default: "64MiB", Min: 64 * kib, Max: gib,
+			Doc:   "The longest INSERT that is looked at; twice its length is taken from stage.memory_bytes, and where that has no room it is relayed.",
+			field: func(c *Config) any { return &c.Insert.MaxBytes }},
 		{Name: "load.url_ttl", Kind: Duration, Default: "15m", Min: minute, Max: 7 * day,
 			Doc:   "Life of the pre-signed URL with which the server reads one file.",
 			field: func(c *Config) any { return &c.Load.URLTTL }},

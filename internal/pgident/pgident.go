@@ -3,7 +3,10 @@
 // together with these functions.
 package pgident
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // Quote returns name as a double-quoted identifier with inner quotes doubled.
 // It always quotes, so keywords and upper case need no special case. A NUL byte
@@ -57,4 +60,28 @@ func LiteralArray(items []string) string {
 	}
 	b.WriteString("]::pg_catalog.text[]")
 	return b.String()
+}
+
+// AppendElement appends one element of an array constant: the text between
+// quotes, as it stands inside '{…}' inside an E'…' string, which means the same
+// whatever standard_conforming_strings is.
+func AppendElement(dst, text []byte) []byte {
+	dst = append(dst, '"')
+	for {
+		n := bytes.IndexAny(text, "\"\\'")
+		if n < 0 {
+			dst = append(dst, text...)
+			return append(dst, '"')
+		}
+		dst = append(dst, text[:n]...)
+		switch text[n] {
+		case '"':
+			dst = append(dst, `\\"`...)
+		case '\\':
+			dst = append(dst, `\\\\`...)
+		default:
+			dst = append(dst, `''`...)
+		}
+		text = text[n+1:]
+	}
 }

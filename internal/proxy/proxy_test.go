@@ -31,7 +31,7 @@ type running struct {
 
 // start runs a proxy in front of the shared server, and ends it with the test.
 // By default everything is staged, in small files, so that little data makes
-// several.
+// several, and every INSERT of two rows is taken.
 func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config)) *running {
 	t.Helper()
 	s3 := testenv.S3(t)
@@ -40,6 +40,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	cfg.ServiceDSN = pg.TCPDSN("postgres", "postgres")
 	cfg.Store = s3.URL(s3.Prefix(t))
 	cfg.Stage.MinBytes, cfg.Stage.FileBytes = 0, 64<<10
+	cfg.Insert.MinRows = 2
 	cfg.Sweep.Grace = 0
 	cfg.DrainTimeout = 2 * time.Second
 	if change != nil {

@@ -10,6 +10,7 @@
 //
 // The life of one list: the lexer is placed behind the word VALUES, Row returns
 // the cells of one row after the other, which point into the statement where
-// nothing had to be decoded, and AppendCopy turns each into COPY text. The rest
+// nothing had to be decoded, and an Encoder turns each into a line of COPY text (AppendRow), or its cells
+// into elements of arrays (AppendElements). The rest
 // of the statement begins where the lexer stopped.
 package values

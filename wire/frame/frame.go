@@ -37,6 +37,9 @@ func AppendHead(dst []byte, typ byte, n int) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(n+4))
 }
 
+// SetLen writes the length word of the frame that p is, header and all.
+func SetLen(p []byte) { binary.BigEndian.PutUint32(p[1:5], uint32(len(p)-1)) }
+
 // Append appends a whole frame.
 func Append(dst []byte, typ byte, body []byte) []byte {
 	return append(AppendHead(dst, typ, len(body)), body...)
@@ -112,6 +115,9 @@ func (r *Reader) Fill() error {
 func (r *Reader) Room() []byte {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
+		if len(r.buf) > maxBuffer {
+			r.buf = make([]byte, minBuffer) // it held one long frame
+		}
 	}
 	r.grow()
 	if r.r > 0 && len(r.buf)-r.w < len(r.buf)/4 {
@@ -146,6 +152,11 @@ func (r *Reader) grow() {
 
 // Need fills until n bytes are buffered. The caller bounds n.
 func (r *Reader) Need(n int) error {
+	if n > maxBuffer && n > len(r.buf) {
+		whole := make([]byte, n)
+		r.w = copy(whole, r.buf[r.r:r.w])
+		r.r, r.full, r.buf = 0, 0, whole
+	}
 	for r.w-r.r < n {
 		if err := r.Fill(); err != nil {
 			if errors.Is(err, io.EOF) && r.w > r.r {

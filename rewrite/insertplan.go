@@ -1,0 +1,41 @@
+package rewrite
+
+import "github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+
+// RowsSQL is the COPY that puts the rows of MethodRows in.
+func (s *InsertStatement) RowsSQL(in *Inspection) string {
+	return "COPY " + pgident.Qualified(in.Schema, in.Table) + " (" + pgident.List(in.Columns[:s.Width]) + ") FROM STDIN"
+}
+
+// AppendArraysSQL appends the INSERT of MethodArrays with the arrays that an
+// Encoder has filled. The client's own ON CONFLICT and RETURNING stand in it as
+// they were: they can name nothing but the target, its alias and excluded.
+func (s *InsertStatement) AppendArraysSQL(dst []byte, in *Inspection, arrays [][]byte) []byte {
+	dst = append(dst, "INSERT INTO "+pgident.Qualified(in.Schema, in.Table)...)
+	if s.Alias != "" {
+		dst = append(dst, " AS "+pgident.Quote(s.Alias)...)
+	}
+	dst = append(dst, " ("+pgident.List(in.Columns[:s.Width])+")"...)
+	if s.Overriding != "" {
+		dst = append(dst, " OVERRIDING "+s.Overriding+" VALUE"...)
+	}
+	dst = append(dst, " SELECT * FROM pg_catalog.unnest("...)
+	for i, array := range arrays {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(append(append(dst, "E'{"...), array...), "}'::"...)
+		dst = append(dst, in.Types[i].ArrayType()...)
+	}
+	dst = append(dst, ')')
+	for _, clause := range []string{s.OnConflict, s.Returning} {
+		if clause != "" {
+			// On a line of its own: a clause may end in a comment.
+			dst = append(append(dst, '\n'), clause...)
+		}
+	}
+	if s.OnConflict != "" || s.Returning != "" {
+		dst = append(dst, '\n')
+	}
+	return dst
+}

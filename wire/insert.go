@@ -1,0 +1,281 @@
+package wire
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// insertTask is one INSERT of many rows that the proxy sends on in another form.
+// It runs on the client pump; the client's message stays at the front of the
+// buffer until it is answered, so that it can go to the server after all:
+//
+//	parse    the text alone decides whether it is looked at
+//	open     the table is locked and inspected, unless the INSERT before, in the
+//	         same transaction, has left that
+//	encode   the rows become COPY data, or arrays
+//	run      one write, one Query: savepoint, statement, release
+//	         → undo: the client's own statement goes to the server
+type insertTask struct {
+	s       *session
+	stmt    *rewrite.InsertStatement
+	insp    *rewrite.Inspection
+	inBlock bool
+	// opened: the session is where opening has brought it.
+	opened bool
+	out    []byte
+	// kept are the server's messages for the client.
+	kept []byte
+	tag  string
+}
+
+// lastInsert is what an INSERT leaves for the next one into the same table,
+// while no other statement comes between and the transaction goes on.
+type lastInsert struct {
+	schema, table string
+	columns       []string
+	insp          *rewrite.Inspection
+}
+
+// insertOptions say how the session's INSERTs are read. ok is false where they
+// can't be: in encodings whose characters may have bytes that look like ASCII.
+// It holds s.mu.
+func (s *session) insertOptions() (opts values.Options, ok bool) {
+	param := func(name string) string { return s.params[name] }
+	return values.Options{
+		StandardStrings: param("standard_conforming_strings") == "on",
+		UTF8:            param("client_encoding") == "UTF8" && param("server_encoding") == "UTF8",
+	}, s.srv.cfg.InsertMinRows > 0 && s.srv.loader != nil && rewrite.InsertReadable(param)
+}
+
+// maxUndecided is how far into an INSERT the walk looks for its rows.
+const maxUndecided = 256 << 10
+
+// manyRows says whether an INSERT has as many rows as are worth the while.
+// It holds s.mu.
+func (s *session) manyRows(sql []byte, whole bool) (many, decided bool) {
+	// The shortest row is (1), with its comma.
+	if whole && len(sql) < 4*s.srv.cfg.InsertMinRows {
+		return false, true
+	}
+	opts, ok := s.insertOptions()
+	if !ok {
+		return false, true
+	}
+	many, decided = rewrite.ManyRows(sql, whole, s.srv.cfg.InsertMinRows, opts)
+	return many, decided || len(sql) >= maxUndecided
+}
+
+// onInsert handles a Query that begins with many rows to insert.
+func (s *session) onInsert() error {
+	memory := s.srv.loader.Memory()
+	if err := s.cr.Need(frame.HeaderLen); err != nil {
+		return err
+	}
+	_, size, err := frame.Head(s.cr.Buffered())
+	if err != nil {
+		return s.relayRaw()
+	}
+	if size > s.srv.cfg.InsertMaxBytes {
+		return s.passInsert(rewrite.ReasonTooLong)
+	}
+	// The message, and what is made of it.
+	reserved := 2 * int64(size)
+	if !memory.Reserve(reserved) {
+		return s.passInsert(rewrite.ReasonMemory)
+	}
+	defer memory.Return(reserved)
+	_, body, _, err := s.peekFrame(s.srv.cfg.InsertMaxBytes)
+	if err != nil {
+		return err
+	}
+	t, reason := s.newInsert(body)
+	if reason != rewrite.ReasonNone {
+		return s.passInsert(reason)
+	}
+	if ok, err := s.waitIdle(); err != nil {
+		return err
+	} else if !ok {
+		return s.passInsert(rewrite.ReasonInPipeline)
+	}
+	switch s.txStatus() {
+	case 'E':
+		return s.passInsert(rewrite.ReasonFailedTransaction)
+	case 'T':
+		t.inBlock = true
+	}
+	return t.run(frame.HeaderLen + len(body))
+}
+
+// newInsert judges the text of a Query.
+func (s *session) newInsert(body []byte) (*insertTask, rewrite.Reason) {
+	sql, rest, ok := frame.CString(body)
+	if !ok || len(rest) > 0 {
+		return nil, rewrite.ReasonParseError
+	}
+	if s.unsynced {
+		return nil, rewrite.ReasonInPipeline
+	}
+	if s.insertRest > 0 {
+		s.insertRest--
+		return nil, rewrite.ReasonNativeReplay
+	}
+	s.mu.Lock()
+	s.statements.forget(nil) // a Query drops the unnamed statement
+	opts, ok := s.insertOptions()
+	s.mu.Unlock()
+	if !ok {
+		return nil, rewrite.ReasonClientEncoding
+	}
+	stmt, reason := rewrite.ParseInsert(sql, rewrite.InsertOptions{MaxBytes: s.srv.cfg.MaxStatement, Values: opts})
+	if reason != rewrite.ReasonNone {
+		return nil, reason
+	}
+	if !opts.UTF8 && !stmt.ASCII() {
+		return nil, rewrite.ReasonNameEncoding
+	}
+	return &insertTask{s: s, stmt: stmt}, rewrite.ReasonNone
+}
+
+// passInsert relays the Query at the front of the buffer, for a reason.
+func (s *session) passInsert(reason rewrite.Reason) error {
+	s.srv.metrics.pass(rewrite.KindInsert, reason)
+	s.log.Debug("pass", "stmt", rewrite.KindInsert, "reason", reason)
+	s.last = nil
+	return s.relayOne(entQuery)
+}
+
+// run does what is left; size is the length of the client's message.
+func (t *insertTask) run(size int) error {
+	s := t.s
+	d, err := t.decide()
+	if err == nil && d.Way == rewrite.Stream {
+		err = t.encode(d.Method)
+	}
+	var pass values.Pass
+	switch e := pgerr.As(err); {
+	case errors.As(err, &pass):
+		d = rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.Reason(pass)}
+	case e != nil && s.ctx.Err() == nil:
+		return t.fail(e, size)
+	case err != nil:
+		return err
+	}
+	if d.Way != rewrite.Stream {
+		return t.pass(d.Reason)
+	}
+	err = t.send()
+	e := pgerr.As(err)
+	switch {
+	case err == nil:
+		s.srv.metrics.count(rewrite.KindInsert, d)
+		return t.succeed(size)
+	case e == nil || s.ctx.Err() != nil:
+		return err
+	case isWaitError(e):
+		return t.cancelled(e, size)
+	}
+	return t.replay(e)
+}
+
+// decide takes what the INSERT before has left, or inspects.
+func (t *insertTask) decide() (rewrite.Decision, error) {
+	s := t.s
+	caps := rewrite.Caps{InBlock: t.inBlock}
+	if l := s.last; t.inBlock && l != nil && l.fits(t.stmt) {
+		t.insp = l.insp
+		return rewrite.ClassifyInsert(t.stmt, t.insp, caps), nil
+	}
+	s.last = nil
+	insp, err := t.opening().run()
+	if err != nil || insp == nil {
+		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, err
+	}
+	t.insp, t.opened = insp, true
+	d := rewrite.ClassifyInsert(t.stmt, t.insp, caps)
+	if t.inBlock && d.Way != rewrite.Pass && insp.Reusable() {
+		s.last = &lastInsert{schema: t.stmt.Schema, table: t.stmt.Table, columns: t.stmt.Columns, insp: insp}
+	}
+	return d, nil
+}
+
+func (t *insertTask) opening() *opening {
+	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
+}
+
+func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {
+	return l.schema == stmt.Schema && l.table == stmt.Table && (l.columns == nil) == (stmt.Columns == nil) && slices.Equal(l.columns, stmt.Columns)
+}
+
+// pass relays the client's statement after an inspection.
+func (t *insertTask) pass(reason rewrite.Reason) error {
+	if t.opened {
+		if err := t.opening().undo(); err != nil {
+			return err
+		}
+	}
+	return t.s.passInsert(reason)
+}
+
+// replay undoes the statement that failed, and lets the client's own say why.
+func (t *insertTask) replay(e *pgerr.Error) error {
+	s := t.s
+	s.log.Debug("rewritten INSERT failed, running it natively", "sqlstate", e.Code(), "error", e.Get('M'))
+	s.noteReplay()
+	undo := "ROLLBACK"
+	if t.inBlock {
+		undo = rollbackInsert
+	}
+	if err := s.sendHidden(undo); err != nil {
+		return err
+	}
+	return s.passInsert(rewrite.ReasonNativeReplay)
+}
+
+// After replaysInARow INSERTs that ran twice, the next ones pass at once.
+const (
+	replaysInARow = 3
+	insertRest    = 100
+)
+
+func (s *session) noteReplay() {
+	if s.replays++; s.replays >= replaysInARow {
+		s.replays, s.insertRest = 0, insertRest
+	}
+}
+
+// succeed answers the client.
+func (t *insertTask) succeed(size int) error {
+	s := t.s
+	s.replays = 0
+	s.cr.Discard(size)
+	out := append(t.kept, s.takePending()...)
+	return s.writeClient(readyFrame(out, s.txStatus()))
+}
+
+// cancelled ends a statement whose end is the client's: a cancel, a timeout, a
+// deadlock. Inside a block that has failed, as it would have natively.
+func (t *insertTask) cancelled(e *pgerr.Error, size int) error {
+	if !t.inBlock {
+		in := t.s.inject()
+		_, err := in.Exec(t.s.ctx, "ROLLBACK")
+		in.release()
+		if err != nil {
+			return err
+		}
+	}
+	return t.fail(e.With('W', "").With('P', ""), size)
+}
+
+// fail answers the client with an error.
+func (t *insertTask) fail(e *pgerr.Error, size int) error {
+	s := t.s
+	s.last = nil
+	s.cr.Discard(size)
+	out := append(errorFrame(nil, e), s.takePending()...)
+	return s.writeClient(readyFrame(out, s.txStatus()))
+}

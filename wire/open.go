@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// opening is what comes before every statement that is taken over: it locks the
+// table as the statement would, and inspects it, in one round trip.
+type opening struct {
+	s             *session
+	schema, table string
+	inspect       string // the SQL
+	inBlock       bool   // the client is inside a transaction block of its own
+}
+
+// run returns what was found, or nil where the statement is to be relayed:
+// where there is no such table, for example, the server says so best. The
+// session is then as it was, but for an undo that goes out with the next write.
+// An error of type *pgerr.Error is one that the client's statement must fail
+// with.
+func (o *opening) run() (*rewrite.Inspection, error) {
+	in := o.s.inject()
+	row, err := o.read(in)
+	in.release() // before an undo, whose replies are the queue's to hide
+	if err != nil || row == "" {
+		return nil, err
+	}
+	insp, err := rewrite.ParseInspection(row)
+	if err != nil {
+		o.s.log.Warn("inspection is unreadable, relaying", "error", err)
+		return nil, o.undo()
+	}
+	return insp, nil
+}
+
+// read returns the inspection's row, or "" where there is none.
+func (o *opening) read(in *injector) (string, error) {
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.schema, o.table, o.inspect, o.inBlock))
+	if e := pgerr.As(err); e != nil && !e.IsFatal() {
+		mine := isWaitError(e)
+		if mine && o.inBlock {
+			return "", e // the client's block has failed, as it would natively
+		}
+		if _, uerr := in.Exec(o.s.ctx, bulk.UndoFailedOpen(o.inBlock)); uerr != nil {
+			return "", uerr
+		}
+		if mine {
+			return "", e
+		}
+		o.s.log.Debug("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, r := range results {
+		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+			return string(r.Rows[0][0]), nil
+		}
+	}
+	if sql := bulk.UndoOpen(o.inBlock); sql != "" {
+		_, err = in.Exec(o.s.ctx, sql)
+	}
+	return "", err
+}
+
+// undo ends what was begun, without waiting: what is written next to the server
+// comes behind it.
+func (o *opening) undo() error { return o.s.sendHidden(bulk.UndoOpen(o.inBlock)) }
+
+// sendHidden sends a statement of ours whose replies nobody sees; "" is none.
+func (s *session) sendHidden(sql string) error {
+	if sql == "" {
+		return nil
+	}
+	s.mu.Lock()
+	s.queue.push(entQuery | hideReplies | hideReady)
+	s.mu.Unlock()
+	return s.writeServer(frame.AppendString(nil, 'Q', sql))
+}
+
+// isWaitError says that an error came from waiting for the lock, where the
+// client's own statement would have waited and failed: a cancel or timeout
+// (57014), lock_timeout (55P03), a deadlock (40P01).
+func isWaitError(e *pgerr.Error) bool {
+	switch e.Code() {
+	case pgerr.QueryCanceled, "55P03", "40P01":
+		return true
+	}
+	return false
+}
