@@ -158,6 +158,9 @@ func (p *pair) skip(ctx context.Context, script *Script, c *Case, options Option
 			return reason
 		}
 	}
+	if c.options.skip != "" {
+		return c.options.skip
+	}
 	major, _ := strconv.Atoi(strings.FieldsFunc(p.oracle.admin.PgConn().ParameterStatus("server_version"), notDigit)[0])
 	if o := c.options; major < o.minVersion || o.maxVersion > 0 && major > o.maxVersion {
 		return fmt.Sprintf("server version is %d, case is for %d to %d", major, o.minVersion, o.maxVersion)

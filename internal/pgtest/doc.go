@@ -37,6 +37,7 @@
 //	params k=v                startup parameters of all clients
 //	expect stage|stream|pass  told to Options.AfterCase, not judged here
 //	state seq|off             also compare sequences / compare no state
+//	skip REASON               a known difference: not run, with the reason printed
 //
 //	case NAME                 starts a case; options and setup may follow
 //	client NAME [k=v ...]     switch to that client, connect it if it is new

@@ -39,6 +39,7 @@ type optionSet struct {
 	expect                 string
 	state                  string
 	setup                  string
+	skip                   string
 }
 
 // step is one directive of a case with its body.
@@ -155,6 +156,11 @@ func (o *optionSet) set(directive step) (known bool, err error) {
 		o.expect = directive.rest
 	case "state":
 		o.state = directive.rest
+	case "skip":
+		if directive.rest == "" {
+			return true, fmt.Errorf("skip needs a reason")
+		}
+		o.skip = directive.rest
 	case "setup":
 		o.setup += directive.rest + "\n" + directive.text
 	default:
