@@ -52,7 +52,12 @@ type clients struct{ binDir string }
 // run starts a program against an endpoint, returns its output and how long it
 // took from start to exit, and kills it when the context ends.
 func (c clients) run(ctx context.Context, ep endpoint, options string, stdin io.Reader, name string, args ...string) (string, time.Duration, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(c.binDir, name), args...)
+	return c.program(ctx, ep, options, stdin, filepath.Join(c.binDir, name), args...)
+}
+
+// program is run for a program from anywhere.
+func (c clients) program(ctx context.Context, ep endpoint, options string, stdin io.Reader, path string, args ...string) (string, time.Duration, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Stdin = ep.env(options), stdin
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	dieWithParent(cmd.SysProcAttr)
@@ -60,7 +65,7 @@ func (c clients) run(ctx context.Context, ep endpoint, options string, stdin io.
 	out, err := cmd.CombinedOutput()
 	took := time.Since(start)
 	if err != nil {
-		return "", 0, fmt.Errorf("run %s: %w\n%s", name, err, strings.TrimSpace(string(out)))
+		return "", 0, fmt.Errorf("run %s: %w\n%s", filepath.Base(path), err, strings.TrimSpace(string(out)))
 	}
 	return string(out), took, nil
 }
@@ -68,5 +73,12 @@ func (c clients) run(ctx context.Context, ep endpoint, options string, stdin io.
 // psql runs one command, without the user's psqlrc.
 func (c clients) psql(ctx context.Context, ep endpoint, options string, stdin io.Reader, command string) (time.Duration, error) {
 	_, took, err := c.run(ctx, ep, options, stdin, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", command)
+	return took, err
+}
+
+// psqlFile runs a script; "-1" among the arguments makes it one transaction.
+func (c clients) psqlFile(ctx context.Context, ep endpoint, options, path string, args ...string) (time.Duration, error) {
+	args = append([]string{"-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", path}, args...)
+	_, took, err := c.run(ctx, ep, options, nil, "psql", args...)
 	return took, err
 }

@@ -117,7 +117,7 @@ func (d *dataset) make(ctx context.Context, c *cluster, rows int) error {
 	}
 	d.sizes = map[string]int64{}
 	for _, format := range formats {
-		if d.sizes[format], err = c.copyTo(ctx, d.path(format), format); err != nil {
+		if d.sizes[format], err = c.copyTo(ctx, d.path(format), dataTable, format); err != nil {
 			return fmt.Errorf("write %s: %w", format, err)
 		}
 	}
@@ -128,14 +128,14 @@ func (d *dataset) make(ctx context.Context, c *cluster, rows int) error {
 	return os.WriteFile(d.manifestPath(), b, 0o644)
 }
 
-// copyTo writes the data table to a file and returns its size.
-func (c *cluster) copyTo(ctx context.Context, path, format string) (size int64, err error) {
+// copyTo writes a table to a file and returns its size.
+func (c *cluster) copyTo(ctx context.Context, path, table, format string) (size int64, err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := c.admin.PgConn().CopyTo(ctx, f, fmt.Sprintf("copy %s to stdout (format %s)", dataTable, format)); err != nil {
+	if _, err := c.admin.PgConn().CopyTo(ctx, f, fmt.Sprintf("copy %s to stdout (format %s)", table, format)); err != nil {
 		return 0, err
 	}
 	info, err := f.Stat()

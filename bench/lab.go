@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// leastRows is enough for every COPY to be staged.
+const leastRows = 200_000
+
 // lab is what scenarios share: a server, and what is made when the first
 // scenario asks for it. It is used by one goroutine.
 type lab struct {
@@ -27,7 +30,7 @@ type lab struct {
 	binary       string
 	s3           *s3Server
 	data         *dataset
-	insert       *insertScript
+	insert       *insertData
 	installed    bool
 	pgbenchReady bool
 }
@@ -98,28 +101,29 @@ func (l *lab) progress(format string, args ...any) {
 
 // options are the command line, see the help texts.
 type options struct {
-	Run       string    `help:"Regular expression of the scenarios to run." default:"." placeholder:"REGEX"`
-	List      bool      `help:"List the scenarios and exit."`
-	Rounds    int       `help:"Measured rounds; each runs every way once." default:"5"`
-	Rows      int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
-	Seconds   int       `help:"Seconds of one pgbench run." default:"5"`
-	Memory    []float64 `help:"Sizes in GB for the memory scenarios." default:"1,4"`
-	JSON      string    `name:"json" help:"Write every value to this file." type:"path" placeholder:"FILE"`
-	MD        string    `name:"md" help:"Write the tables to this file instead of stdout." type:"path" placeholder:"FILE"`
-	SVG       string    `name:"svg" help:"Write a chart of the ratios to this file." type:"path" placeholder:"FILE"`
-	Dir       string    `help:"Where the data set is kept between runs. Default: pgbulkproxy-bench in the user's cache directory." type:"path"`
-	Proxy     string    `help:"A pgbulkproxy binary; without it, it is built." type:"existingfile" placeholder:"FILE" xor:"proxy"`
-	NoProxy   bool      `help:"Measure the server against itself: the noise of this machine." xor:"proxy"`
-	Set       []string  `help:"A setting for the proxy, passed on as its --set. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
-	Pgbouncer string    `help:"The PgBouncer to compare with." default:"pgbouncer" placeholder:"FILE"`
-	PgBin     string    `help:"Directory of initdb, postgres, psql and pgbench. Default: searched for." type:"existingdir" placeholder:"DIR"`
-	Seed      uint64    `help:"Seed for the order of the ways." default:"1"`
+	Run        string    `help:"Regular expression of the scenarios to run." default:"." placeholder:"REGEX"`
+	List       bool      `help:"List the scenarios and exit."`
+	Rounds     int       `help:"Measured rounds; each runs every way once." default:"5"`
+	Rows       int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
+	InsertRows int       `help:"Rows of an INSERT scenario; single-row ones take fewer." default:"200000"`
+	Seconds    int       `help:"Seconds of one pgbench run." default:"5"`
+	Memory     []float64 `help:"Sizes in GB for the memory scenarios." default:"1,4"`
+	JSON       string    `name:"json" help:"Write every value to this file." type:"path" placeholder:"FILE"`
+	MD         string    `name:"md" help:"Write the tables to this file instead of stdout." type:"path" placeholder:"FILE"`
+	SVG        string    `name:"svg" help:"Write a chart of the ratios to this file." type:"path" placeholder:"FILE"`
+	Dir        string    `help:"Where the data set is kept between runs. Default: pgbulkproxy-bench in the user's cache directory." type:"path"`
+	Proxy      string    `help:"A pgbulkproxy binary; without it, it is built." type:"existingfile" placeholder:"FILE" xor:"proxy"`
+	NoProxy    bool      `help:"Measure the server against itself: the noise of this machine." xor:"proxy"`
+	Set        []string  `help:"A setting for the proxy, passed on as its --set. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	Pgbouncer  string    `help:"The PgBouncer to compare with." default:"pgbouncer" placeholder:"FILE"`
+	PgBin      string    `help:"Directory of initdb, postgres, psql and pgbench. Default: searched for." type:"existingdir" placeholder:"DIR"`
+	Seed       uint64    `help:"Seed for the order of the ways." default:"1"`
 }
 
 // Validate is called by the command line parser.
 func (o *options) Validate() error {
-	if o.Rounds < 1 || o.Rows < insertRows || o.Seconds < 1 {
-		return fmt.Errorf("--rounds and --seconds must be at least 1, --rows at least %d", insertRows)
+	if o.Rounds < 1 || o.Rows < leastRows || o.InsertRows < batchRows || o.Seconds < 1 {
+		return fmt.Errorf("--rounds and --seconds must be at least 1, --rows at least %d, --insert-rows at least %d", leastRows, batchRows)
 	}
 	for _, size := range o.Memory {
 		if size <= 0 {
@@ -136,6 +140,7 @@ func (o *options) Validate() error {
 func (o *options) settings() map[string]string {
 	s := clusterSettings()
 	s["rounds"], s["rows"], s["pgbench_seconds"] = strconv.Itoa(o.Rounds), strconv.Itoa(o.Rows), strconv.Itoa(o.Seconds)
+	s["insert_rows"] = strconv.Itoa(o.InsertRows)
 	if len(o.Set) > 0 {
 		s["proxy"] = strings.Join(o.Set, " ")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,7 @@ const proxyPackage = "github.com/pgbulkproxy/pgbulkproxy/cmd/pgbulkproxy"
 // proxy is a running pgbulkproxy, or with --no-proxy the server itself.
 type proxy struct {
 	endpoint endpoint
+	metrics  string
 	daemon   *daemon
 	lab      *lab
 	// runs counts the measured runs and warm-ups, peak is the most resident
@@ -27,8 +29,14 @@ type proxy struct {
 // startProxy starts a proxy in front of the cluster, each scenario its own, so
 // that none inherits the memory of another.
 func (l *lab) startProxy(ctx context.Context, engine string) (*proxy, error) {
+	return l.startProxyTo(ctx, engine, l.cluster.endpoint)
+}
+
+// startProxyTo starts one whose clients come out at another address of the
+// cluster, with settings that the scenario needs and --set cannot change.
+func (l *lab) startProxyTo(ctx context.Context, engine string, upstream endpoint, settings ...string) (*proxy, error) {
 	if l.opts.NoProxy {
-		return &proxy{endpoint: l.cluster.endpoint, lab: l}, nil
+		return &proxy{endpoint: upstream, lab: l}, nil
 	}
 	if err := l.prepareProxy(ctx); err != nil {
 		return nil, err
@@ -45,9 +53,9 @@ func (l *lab) startProxy(ctx context.Context, engine string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"serve", "--listen", listen, "--upstream", l.cluster.endpoint.addr,
+	args := []string{"serve", "--listen", listen, "--upstream", upstream.addr,
 		"--service-dsn", l.cluster.adminDSN(), "--store", l.s3.url(), "--engine", engine, "--metrics", metrics}
-	for _, s := range l.opts.Set {
+	for _, s := range slices.Concat(l.opts.Set, settings) {
 		args = append(args, "--set", s)
 	}
 	d, err := startDaemon(ctx, daemonSpec{
@@ -57,9 +65,9 @@ func (l *lab) startProxy(ctx context.Context, engine string) (*proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	ep := l.cluster.endpoint
+	ep := upstream
 	ep.addr = listen
-	return &proxy{endpoint: ep, daemon: d, lab: l, ledgered: ledgered}, nil
+	return &proxy{endpoint: ep, metrics: metrics, daemon: d, lab: l, ledgered: ledgered}, nil
 }
 
 // prepareProxy does once what every proxy needs: the binary, an object store,

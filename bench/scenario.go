@@ -27,9 +27,8 @@ func registry() []scenario {
 			all = append(all, c.scenario())
 		}
 	}
-	for _, engine := range engines {
-		all = append(all, insertLoad{engine: engine}.scenario())
-	}
+	all = append(all, insertScripts()...)
+	all = append(all, insertPgxs()...)
 	for _, protocol := range []string{"simple", "prepared"} {
 		for _, connections := range []int{1, 8} {
 			all = append(all, selects{protocol: protocol, connections: connections}.scenario())

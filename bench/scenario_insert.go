@@ -1,126 +1,151 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
-	"path/filepath"
+	"time"
 )
 
 const (
-	// insertTable has the columns of the data set; it holds the first
-	// insertRows rows of it.
-	insertTable = "bench_insert"
-	// insertRows is small beside --rows because INSERT is several times slower.
-	insertRows = 200_000
-	// insertBatch is what ORMs send at most in one statement.
-	insertBatch = 1000
+	// Single rows are so much slower that fewer of them are measured, and fewer
+	// yet with a network in between.
+	singleRows        = 50_000
+	delayedSingleRows = 10_000
+	// coalesce is the client's wish to have its single rows loaded together.
+	coalesce = "-cpgbulk.coalesce=transaction"
 )
 
-// insertLoad measures a script of multi-row INSERTs in one transaction.
-type insertLoad struct{ engine string }
-
-func (s insertLoad) scenario() scenario {
-	return scenario{
-		name:    "insert-" + s.engine,
-		summary: fmt.Sprintf("psql -f with INSERTs of %d rows each in one transaction, engine %s", insertBatch, s.engine),
-		run:     s.run,
-	}
+// insertScript measures a script of literal INSERTs that psql runs in one
+// transaction.
+type insertScript struct {
+	name   string
+	engine string
+	// perInsert is the number of rows of one INSERT, 0 for all of them.
+	perInsert int
+	// rows limits how many are inserted; 0 is all.
+	rows    int
+	options string
+	// delayed puts a network between the server and whoever talks to it.
+	delayed bool
 }
 
-func (s insertLoad) run(ctx context.Context, l *lab) ([]Result, error) {
-	script, err := l.insertScript(ctx)
+// insertScripts are those of the registry.
+func insertScripts() []scenario {
+	var all []scenario
+	for _, s := range []insertScript{
+		{name: "insert-1000", perInsert: 1000},
+		{name: "insert-100", perInsert: 100},
+		{name: "insert-one"},
+		{name: "insert-one-plain", engine: "plain"},
+		{name: "insert-100-delay", perInsert: 100, delayed: true},
+		{name: "insert-single-loopback", perInsert: 1, rows: singleRows, options: coalesce},
+		{name: "insert-single-coalesce", perInsert: 1, rows: delayedSingleRows, options: coalesce, delayed: true},
+	} {
+		if s.engine == "" {
+			s.engine = "postgres"
+		}
+		all = append(all, s.scenario())
+	}
+	return all
+}
+
+func (s insertScript) scenario() scenario {
+	summary := fmt.Sprintf("psql -f with INSERTs of %d rows each", s.perInsert)
+	switch s.perInsert {
+	case 0:
+		summary = "psql -f with one INSERT of all rows"
+	case 1:
+		summary = fmt.Sprintf("psql -f with %d single-row INSERTs, pgbulk.coalesce on", s.rows)
+	}
+	summary += " in one transaction, engine " + s.engine
+	if s.delayed {
+		summary += fmt.Sprintf(", the server %v away each way", relayDelay)
+	}
+	return scenario{name: s.name, summary: summary, run: s.run}
+}
+
+func (s insertScript) run(ctx context.Context, l *lab) ([]Result, error) {
+	data, err := l.insertData(ctx)
 	if err != nil {
 		return nil, err
 	}
-	px, err := l.startProxy(ctx, s.engine)
+	shape := scriptShape{rows: data.rows, perInsert: s.perInsert}
+	if s.rows > 0 {
+		shape.rows = min(s.rows, data.rows)
+	}
+	if shape.perInsert == 0 {
+		shape.perInsert = shape.rows
+	}
+	path, err := data.script(ctx, shape)
+	if err != nil {
+		return nil, err
+	}
+	load := insertComparison{name: s.name, engine: s.engine, rows: shape.rows, server: l.cluster.endpoint, ceiling: shape.rows == data.rows && !s.delayed}
+	load.insert = func(ctx context.Context, ep endpoint) (time.Duration, error) {
+		return l.clients.psqlFile(ctx, ep, s.options, path, "-1")
+	}
+	if s.delayed {
+		relay, err := startDelay(l.cluster.endpoint.addr, relayDelay)
+		if err != nil {
+			return nil, err
+		}
+		defer relay.stop()
+		load.server.addr = relay.addr()
+		note, err := delayNote(ctx, l.cluster.endpoint, load.server)
+		if err != nil {
+			return nil, err
+		}
+		load.notes = append(load.notes, note)
+	}
+	return load.run(ctx, l)
+}
+
+// insertComparison is what all INSERT scenarios have in common: the same rows
+// inserted in the same way into an empty table, direct and proxied.
+type insertComparison struct {
+	name     string
+	engine   string
+	settings []string
+	rows     int
+	// server is where both ways lead in the end.
+	server endpoint
+	insert func(ctx context.Context, ep endpoint) (time.Duration, error)
+	// ceiling adds the best there could be: a COPY of the same rows, direct.
+	ceiling bool
+	notes   []string
+}
+
+func (c insertComparison) run(ctx context.Context, l *lab) ([]Result, error) {
+	data, err := l.insertData(ctx)
+	if err != nil {
+		return nil, err
+	}
+	px, err := l.startProxyTo(ctx, c.engine, c.server, c.settings...)
 	if err != nil {
 		return nil, err
 	}
 	defer px.stop()
 	load := func(ep endpoint) func(context.Context) ([]float64, error) {
-		return func(ctx context.Context) ([]float64, error) {
-			if err := l.cluster.empty(ctx, insertTable); err != nil {
-				return nil, err
-			}
-			_, took, err := l.clients.run(ctx, ep, "", nil, "psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", script.path)
-			if err != nil {
-				return nil, err
-			}
-			return []float64{took.Seconds()}, l.cluster.verify(ctx, insertTable, script.content, 1)
-		}
+		return data.filled(c.rows, func(ctx context.Context) (time.Duration, error) { return c.insert(ctx, ep) })
 	}
-	results, err := l.alternate(ctx, "INSERT", []measure{{s.scenario().name, "s", lower}}, []way{
-		{"direct", load(l.cluster.endpoint)},
-		{"proxied", px.watched(load(px.endpoint))},
-	})
+	ways := []way{{"direct", load(c.server)}, {"proxied", px.watched(load(px.endpoint))}}
+	if c.ceiling {
+		file, err := data.copyText(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ways = append(ways, way{"COPY", data.filled(data.rows, func(ctx context.Context) (time.Duration, error) {
+			return l.clients.psql(ctx, c.server, "", nil, fmt.Sprintf(`\copy %s from %s`, insertTable, metaQuote(file)))
+		})})
+	}
+	results, err := l.alternate(ctx, "INSERT", []measure{{c.name, "s", lower}}, ways)
 	if err != nil {
 		return nil, err
 	}
-	results[0].compare("proxied", "direct")
-	results[0].PeakRSS = px.peak
+	res := &results[0]
+	res.compare("proxied", "direct")
+	res.compare("proxied", "COPY")
+	res.PeakRSS = px.peak
+	res.Notes = append(c.notes, px.decisionsNote(ctx)...)
 	return results, nil
-}
-
-// insertScript is a file of INSERTs and what they put into insertTable.
-type insertScript struct {
-	path    string
-	content content
-}
-
-// insertScript makes the script once for all its scenarios: the first
-// insertRows rows of the data set as the server itself would write constants.
-func (l *lab) insertScript(ctx context.Context) (*insertScript, error) {
-	if l.insert != nil {
-		return l.insert, nil
-	}
-	if err := l.cluster.createTable(ctx, insertTable, dataColumns, ""); err != nil {
-		return nil, err
-	}
-	if err := l.cluster.exec(ctx, fmt.Sprintf("insert into "+insertTable+" "+dataQuery, insertRows)); err != nil {
-		return nil, err
-	}
-	want, err := l.cluster.content(ctx, insertTable)
-	if err != nil {
-		return nil, err
-	}
-	s := &insertScript{path: filepath.Join(l.tmp, "insert.sql"), content: want}
-	err = writeFile(s.path, func(w io.Writer) error { return l.cluster.writeInserts(ctx, w) })
-	if err != nil {
-		return nil, fmt.Errorf("write INSERT script: %w", err)
-	}
-	l.insert = s
-	return s, nil
-}
-
-// constantsQuery gives each row as the constants of a VALUES list.
-const constantsQuery = `select pg_catalog.format('(%s,%s,%L,%s,%L,%L,%L)', id, quantity, customer, price, ordered_at, paid, note)
-	from ` + insertTable + ` order by id`
-
-func (c *cluster) writeInserts(ctx context.Context, w io.Writer) error {
-	rows, err := c.admin.Query(ctx, constantsQuery)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	out := bufio.NewWriter(w)
-	for n := 0; rows.Next(); n++ {
-		switch {
-		case n%insertBatch != 0:
-			out.WriteString(",\n")
-		case n > 0:
-			out.WriteString(";\n")
-			fallthrough
-		default:
-			out.WriteString("insert into " + insertTable + " (id, quantity, customer, price, ordered_at, paid, note) values\n")
-		}
-		out.Write(rows.RawValues()[0])
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	out.WriteString(";\n")
-	// A bufio.Writer keeps its first error for Flush.
-	return out.Flush()
 }

@@ -115,13 +115,14 @@ func TestRunAllReportsEveryOutcome(t *testing.T) {
 
 func TestOptionsValidate(t *testing.T) {
 	t.Parallel()
-	good := options{Run: ".", Rounds: 1, Rows: insertRows, Seconds: 1, Memory: []float64{0.5}}
+	good := options{Run: ".", Rounds: 1, Rows: leastRows, InsertRows: batchRows, Seconds: 1, Memory: []float64{0.5}}
 	if err := good.Validate(); err != nil {
 		t.Errorf("good options: %v", err)
 	}
 	for name, spoil := range map[string]func(*options){
-		"rounds": func(o *options) { o.Rounds = 0 }, "rows": func(o *options) { o.Rows = insertRows - 1 },
-		"seconds": func(o *options) { o.Seconds = 0 }, "memory": func(o *options) { o.Memory = []float64{1, 0} },
+		"rounds": func(o *options) { o.Rounds = 0 }, "rows": func(o *options) { o.Rows = leastRows - 1 },
+		"insert-rows": func(o *options) { o.InsertRows = batchRows - 1 },
+		"seconds":     func(o *options) { o.Seconds = 0 }, "memory": func(o *options) { o.Memory = []float64{1, 0} },
 		"run": func(o *options) { o.Run = "(" },
 	} {
 		bad := good
