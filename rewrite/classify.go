@@ -15,6 +15,8 @@ type Caps struct {
 	// InBlock: the client is inside a transaction block of its own, so that the
 	// snapshot may be older than this statement.
 	InBlock bool
+	// Params: the values of an INSERT's parameters are known.
+	Params bool
 }
 
 // firstUserOID is FirstNormalObjectId: below it are system objects.

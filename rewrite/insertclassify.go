@@ -23,7 +23,7 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 	}
 	for _, reason := range []Reason{
 		tableReason(nil, in, caps), snapshotReason(in, caps), insertEncodingReason(s, in),
-		insertTableReason(in), s.shapeReason(), s.columnsReason(in),
+		insertTableReason(in), s.shapeReason(caps), s.columnsReason(in),
 	} {
 		if reason != ReasonNone {
 			return Decision{Way: Pass, Reason: reason}
@@ -67,13 +67,13 @@ func insertEncodingReason(s *InsertStatement, in *Inspection) Reason {
 }
 
 // shapeReason finds what of the statement is not taken yet, or never.
-func (s *InsertStatement) shapeReason() Reason {
+func (s *InsertStatement) shapeReason(caps Caps) Reason {
 	switch {
 	case s.Source != nil:
 		return ReasonInsertSelect
 	case s.HasDefault:
 		return ReasonDefaultCell
-	case s.MaxParam > 0:
+	case s.MaxParam > 0 && !caps.Params:
 		return ReasonParameters
 	case s.Overriding == "USER":
 		return ReasonOverridingUser
@@ -97,18 +97,49 @@ func (s *InsertStatement) columnsReason(in *Inspection) Reason {
 }
 
 // Reusable says whether what was found stays true in the transaction while only
-// INSERTs into this table run there: the lock keeps others from changing the
-// table, and no code of a user's runs that could change the session.
-func (in *Inspection) Reusable() bool { return !in.UserCode && !in.Triggers && !in.Rules }
+// such INSERTs into this table run there: the lock keeps others from changing
+// the table (but not from attaching a partition), and no code of a user's runs
+// that could change the session. Only the name may mean another table later:
+// GuardSQL looks.
+func (s *InsertStatement) Reusable(in *Inspection) bool {
+	plain := !slices.ContainsFunc(s.Items, func(i ReturningItem) bool { return !i.Star && i.Column == "" })
+	return plain && s.Conflict == ConflictError && in.Kind == "r" && !in.UserCode && !in.Triggers && !in.Rules
+}
 
 // InsertReadable says, from what the server reports by ParameterStatus, whether
 // the bytes of INSERTs can be read at all: whether those below 0x80 are ASCII.
+// And from a client that says SQL_ASCII COPY takes what is no text to the server.
 func InsertReadable(param func(name string) string) bool {
-	return !embedsASCII(param("client_encoding"))
+	client := param("client_encoding")
+	return !embedsASCII(client) && (client != "SQL_ASCII" || param("server_encoding") == client)
 }
 
 // ASCII says whether all but the rows is ASCII. Else its names have other bytes
 // on the server, unless both sides are UTF-8.
 func (s *InsertStatement) ASCII() bool {
 	return isASCII(string(s.SQL[:s.ListStart])) && isASCII(string(s.SQL[s.ListEnd:]))
+}
+
+// Repeats says whether a parameter stands in two places of a row, or in two
+// rows: its type is then that of the first place, and not asked for here.
+func (s *InsertStatement) Repeats(opts values.Options) bool {
+	if s.MaxParam == 0 {
+		return false
+	}
+	seen := make([]bool, s.MaxParam+1)
+	lexer := s.Lexer(opts)
+	var cells []values.Cell
+	for range s.Rows {
+		var err error
+		if cells, err = lexer.Row(cells); err != nil {
+			return true
+		}
+		for _, c := range cells {
+			if c.Kind == values.Param && seen[c.Number] {
+				return true
+			}
+			seen[c.Number] = true
+		}
+	}
+	return false
 }

@@ -1,5 +1,7 @@
 package rewrite
 
+import "unicode/utf8"
+
 // insertHead is what stands before the rows of an INSERT.
 type insertHead struct {
 	// list is the place behind the word VALUES.
@@ -35,9 +37,11 @@ func (c *headCursor) scan() (insertHead, Reason) {
 	if c.next(); !c.word("into") {
 		return insertHead{}, ReasonParseError
 	}
+	into := c.end
 	if !c.name() {
 		return insertHead{}, ReasonParseError
 	}
+	c.into = into
 	if c.word("as") {
 		c.next() // any word may be an alias
 		c.next()
@@ -65,6 +69,15 @@ func (c *headCursor) scan() (insertHead, Reason) {
 	return insertHead{}, ReasonParseError
 }
 
+// NamePosition returns the place of the table's name in the statement, counted
+// in characters from 1, as errors tell it.
+func (s *InsertStatement) NamePosition() int {
+	c := headCursor{sql: s.SQL}
+	_, _ = c.scan() // it was scanned before
+	at, _ := skipSpace(s.SQL, c.into)
+	return utf8.RuneCount(s.SQL[:at]) + 1
+}
+
 // The kinds of tokens in a head.
 type tokenKind int
 
@@ -84,6 +97,7 @@ type headCursor struct {
 	sql        []byte
 	kind       tokenKind
 	start, end int
+	into       int // the place behind INTO, once it was passed
 }
 
 func (c *headCursor) next() {

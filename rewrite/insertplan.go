@@ -1,6 +1,10 @@
 package rewrite
 
-import "github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+import (
+	"strconv"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+)
 
 // RowsSQL is the COPY that puts the rows of MethodRows in.
 func (s *InsertStatement) RowsSQL(in *Inspection) string {
@@ -38,4 +42,11 @@ func (s *InsertStatement) AppendArraysSQL(dst []byte, in *Inspection, arrays [][
 		dst = append(dst, '\n')
 	}
 	return dst
+}
+
+// GuardSQL is a SELECT without columns and rows that fails where the
+// statement's table is no longer the one that was inspected.
+func (s *InsertStatement) GuardSQL(in *Inspection) string {
+	return "SELECT WHERE 1 OPERATOR(pg_catalog./) (" + resolve(s.Schema, s.Table) +
+		" OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid)::pg_catalog.int4 OPERATOR(pg_catalog.=) 0"
 }

@@ -116,8 +116,10 @@ type tableRow struct {
 	Indexes          []string `json:"indexes"`
 	ForeignPartition bool     `json:"foreign_partition"`
 	// Types are one for each of Columns, or none.
-	Types    []values.Column `json:"types"`
-	UserCode bool            `json:"user_code"`
+	Types []values.Column `json:"types"`
+	// UserTypes are types of columns, UserCode is that of functions.
+	UserTypes bool `json:"user_types"`
+	UserCode  bool `json:"user_code"`
 }
 
 // ParseInspection reads the one column of InspectSQL's one row.
@@ -218,7 +220,7 @@ func (in *Inspection) table(t *tableRow) {
 	in.Schema, in.Table, in.Kind, in.Persistence = t.Schema, t.Table, t.Kind, t.Persistence
 	in.InsertPrivilege, in.ColumnPrivilege = t.Insert, t.InsertColumns
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
-	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode
+	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
 	for _, g := range t.Triggers {
 		if len(g) == 3 {
 			in.Triggers = in.Triggers || g[0] != 't'

@@ -65,12 +65,16 @@ const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
 
 // inspectTyping is what the typing of constants needs besides: of each column
 // its type, and whether the table runs code that is not the server's own, in
-// defaults, constraints, indexes and partition keys. 1255 is pg_proc, 2617
+// defaults, constraints, indexes and partition keys, or in types that are no
+// enums (domains check, and types of extensions read and write). 1255 is pg_proc, 2617
 // pg_operator; 2604, 2606 and 1259 are pg_attrdef, pg_constraint and pg_class.
 const inspectTyping = `,
 'types', ARRAY(SELECT ` + values.ColumnSQL + ` FROM pg_catalog.pg_attribute a
   WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum),
+'user_types', (SELECT true FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
+  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.atttypid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+  AND (SELECT t.typtype FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid) OPERATOR(pg_catalog.<>) 'e' LIMIT 1),
 'user_code', (SELECT true FROM pg_catalog.pg_depend d WHERE d.objid OPERATOR(pg_catalog.=) ANY (
   ARRAY(SELECT x.oid FROM pg_catalog.pg_attrdef x WHERE x.adrelid OPERATOR(pg_catalog.=) ANY (tree.oids))
   OPERATOR(pg_catalog.||) ARRAY(SELECT x.oid FROM pg_catalog.pg_constraint x WHERE x.conrelid OPERATOR(pg_catalog.=) ANY (tree.oids))

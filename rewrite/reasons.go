@@ -84,7 +84,8 @@ const (
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
 	ReasonMemory            Reason = "memory"
-	ReasonExtended          Reason = "extended"
+	ReasonBatchConflict     Reason = "batch_conflict"
+	ReasonBatchReturning    Reason = "batch_returning"
 	ReasonNativeReplay      Reason = "native_replay"
 
 	// Reasons of the moment, which the loader and the service connections find.
@@ -145,7 +146,7 @@ func Reasons() []ReasonInfo {
 		{ReasonCopyFile, "parse", "COPY … FROM 'file': the server reads the file itself."},
 		{ReasonQualifiedDatabase, "parse", "The table's name names the database too."},
 		{ReasonLongName, "parse", "A name is longer than 63 bytes: the server truncates it, with a notice."},
-		{ReasonParameters, "parse", "The statement has $n parameters, which COPY does not take."},
+		{ReasonParameters, "parse", "The statement has $n parameters: in a COPY; in an INSERT by the simple protocol; or one of them stands in two places."},
 		{ReasonWhereTooLong, "parse", "The WHERE clause has more tokens than the parser is given."},
 		{ReasonUnknownOption, "parse", "An option that COPY does not have, or not yet."},
 		{ReasonDuplicateOption, "parse", "An option is given twice; the server says so."},
@@ -200,7 +201,8 @@ func Reasons() []ReasonInfo {
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
 		{ReasonSmall, "session", "The data ended before stage.min_bytes, or an INSERT has fewer rows than insert.min_rows."},
-		{ReasonExtended, "session", "An INSERT by the extended protocol is relayed so far."},
+		{ReasonBatchConflict, "session", "Each Execute of a batch with ON CONFLICT has a tag of its own, which one statement in place of all does not tell."},
+		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
 

@@ -24,6 +24,8 @@ const (
 	actCommit
 	// actInsert: a Query with many rows to insert.
 	actInsert
+	// actBatch: Binds of an INSERT that bring many rows.
+	actBatch
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -41,6 +43,7 @@ func (s *session) clientLoop() error {
 				return fmt.Errorf("write to server: %w", err)
 			}
 			s.cr.Discard(n)
+			s.plain = max(0, s.plain-n)
 		}
 		var err error
 		if act != actFill {
@@ -57,6 +60,8 @@ func (s *session) clientLoop() error {
 			err = s.onBind()
 		case actInsert:
 			err = s.onInsert()
+		case actBatch:
+			err = s.onBatch()
 		case actCommit:
 			err = s.onCommitPoint()
 		case actRaw:
@@ -89,8 +94,7 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 			return i, actRaw
 		}
 		end := i + frame.HeaderLen + size
-		body := p[i+frame.HeaderLen : min(end, len(p))]
-		act, relay := s.clientFrame(typ, body, end <= len(p))
+		act, relay := s.clientFrame(clientFrame{typ: typ, size: size, at: i, ahead: p[i:]})
 		if !relay {
 			return i, act
 		}
@@ -104,21 +108,34 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 	return i, actFill
 }
 
+// clientFrame is a frame that the walk has come to.
+type clientFrame struct {
+	typ   byte
+	size  int    // of the body
+	at    int    // in the client's buffer
+	ahead []byte // from its header on, all that is buffered
+}
+
+func (f *clientFrame) whole() bool { return len(f.ahead) >= frame.HeaderLen+f.size }
+
+// raw is the frame, or what is there of it; body is that without the header.
+func (f *clientFrame) raw() []byte  { return f.ahead[:min(frame.HeaderLen+f.size, len(f.ahead))] }
+func (f *clientFrame) body() []byte { return f.raw()[frame.HeaderLen:] }
+
+// open says that more bytes may make the begin of the frame readable.
+func (f *clientFrame) open() bool { return !f.whole() && len(f.ahead) < maxHead+frame.HeaderLen }
+
 // clientFrame notes one frame that is to be relayed, or says why it is not. It
 // holds s.mu.
-func (s *session) clientFrame(typ byte, body []byte, whole bool) (act action, relay bool) {
-	switch typ {
+func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
+	switch f.typ {
 	case 'Q':
-		return s.queryFrame(body, whole)
+		return s.queryFrame(f)
 	case 'P':
-		return s.parseFrame(body, whole)
+		return s.parseFrame(f)
 	case 'B':
-		if s.statements.count() > 0 {
-			if name, ok := bindStatement(body); !ok && !whole && len(body) < maxHead {
-				return actFill, false
-			} else if ok && s.statements.get(name) != nil {
-				return actBind, false
-			}
+		if act, relay := s.bindFrame(f); !relay {
+			return act, false
 		}
 		s.pushExtended(entBind, true)
 	case 'E':
@@ -126,9 +143,9 @@ func (s *session) clientFrame(typ byte, body []byte, whole bool) (act action, re
 	case 'D':
 		s.pushExtended(entDescribe, false)
 	case 'C':
-		if whole && len(body) > 1 && body[0] == 'S' {
+		if body := f.body(); f.whole() && len(body) > 1 && body[0] == 'S' {
 			s.statements.forget(body[1 : len(body)-1])
-		} else if !whole && len(body) < maxHead {
+		} else if f.open() {
 			return actFill, false
 		}
 		s.pushExtended(entClose, false)
@@ -155,19 +172,20 @@ func (s *session) pushExtended(e entry, executes bool) {
 	s.queue.push(e)
 }
 
-func (s *session) queryFrame(body []byte, whole bool) (act action, relay bool) {
+func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	if s.commitSync {
 		return actCommit, false
 	}
-	kind, decided := rewrite.PrefilterHead(body[:min(len(body), maxHead)], whole && len(body) <= maxHead)
-	if !decided && !whole && len(body) < maxHead {
+	body := f.body()
+	kind, decided := rewrite.PrefilterHead(body[:min(len(body), maxHead)], f.whole() && len(body) <= maxHead)
+	if !decided && f.open() {
 		return actFill, false
 	}
 	switch kind {
 	case rewrite.KindCopy:
 		return actQuery, false
 	case rewrite.KindInsert:
-		many, decided := s.manyRows(trimZero(body), whole)
+		many, decided := s.manyRows(trimZero(body), f.whole())
 		if !decided {
 			return actFill, false
 		}
@@ -181,28 +199,57 @@ func (s *session) queryFrame(body []byte, whole bool) (act action, relay bool) {
 	return actFill, true
 }
 
-func (s *session) parseFrame(body []byte, whole bool) (act action, relay bool) {
-	name, sql, ok := frame.CString(body)
+func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
+	name, sql, ok := frame.CString(f.body())
 	if !ok {
-		if !whole && len(body) < maxHead {
+		if f.open() {
 			return actFill, false
 		}
 		s.pushExtended(entParse, false)
 		return actFill, true
 	}
-	complete := whole && len(sql) <= maxHead
+	complete := f.whole() && len(sql) <= maxHead
 	kind, decided := rewrite.PrefilterHead(sql[:min(len(sql), maxHead)], complete)
-	if !decided && !whole && len(sql) < maxHead {
+	if !decided && f.open() {
 		return actFill, false
 	}
-	switch kind {
-	case rewrite.KindCopy:
+	switch {
+	case kind == rewrite.KindCopy:
 		return actParse, false
-	case rewrite.KindInsert:
-		s.srv.metrics.pass(kind, rewrite.ReasonExtended)
+	case kind == rewrite.KindInsert && !f.whole() && f.size <= s.srv.cfg.MaxStatement:
+		return actFill, false
 	}
-	s.statements.forget(name)
+	if !s.queue.skipping { // else the server ignores it
+		s.statements.parsing(name, f.raw(), f.whole())
+		if kind == rewrite.KindInsert && f.whole() {
+			s.rememberInsert(name, sql)
+		}
+	}
 	s.pushExtended(entParse, false)
+	return actFill, true
+}
+
+// bindFrame stops at a Bind that is a COPY's, or brings rows to insert.
+func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
+	if s.statements.count() == 0 {
+		return actFill, true
+	}
+	name, ok := bindStatement(f.body())
+	if !ok {
+		return actFill, !f.open()
+	}
+	switch st := s.statements.find(name); {
+	case st == nil:
+	case st.copy != nil:
+		return actBind, false
+	case f.at >= s.plain:
+		switch s.lookAhead(f.ahead, name, st.insert) {
+		case batchUndecided:
+			return actFill, false
+		case batchTake:
+			return actBatch, false
+		}
+	}
 	return actFill, true
 }
 
@@ -215,13 +262,13 @@ func trimZero(p []byte) []byte {
 }
 
 // bindStatement returns the name of the statement that a Bind binds.
-func bindStatement(body []byte) (string, bool) {
+func bindStatement(body []byte) (name []byte, ok bool) {
 	_, rest, ok := frame.CString(body)
 	if !ok {
-		return "", false
+		return nil, false
 	}
-	name, _, ok := frame.CString(rest)
-	return string(name), ok
+	name, _, ok = frame.CString(rest)
+	return name, ok
 }
 
 // relayRaw copies bytes both ways without looking at them any more.

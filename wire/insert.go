@@ -3,6 +3,8 @@ package wire
 import (
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -23,14 +25,19 @@ import (
 type insertTask struct {
 	s       *session
 	stmt    *rewrite.InsertStatement
+	batch   *batch // nil in the simple protocol
 	insp    *rewrite.Inspection
 	inBlock bool
 	// opened: the session is where opening has brought it.
 	opened bool
 	out    []byte
-	// kept are the server's messages for the client.
-	kept []byte
-	tag  string
+	ready  int // ReadyForQuerys that answer out, of which main end the statement
+	main   int
+	// kept are the server's messages for the client, but for those of a batch
+	// rowDescription and the tag.
+	kept           []byte
+	rowDescription []byte
+	tag            string
 }
 
 // lastInsert is what an INSERT leaves for the next one into the same table,
@@ -166,7 +173,7 @@ func (t *insertTask) run(size int) error {
 		return err
 	}
 	if d.Way != rewrite.Stream {
-		return t.pass(d.Reason)
+		return t.pass(d.Reason, size)
 	}
 	err = t.send()
 	e := pgerr.As(err)
@@ -179,25 +186,32 @@ func (t *insertTask) run(size int) error {
 	case isWaitError(e):
 		return t.cancelled(e, size)
 	}
-	return t.replay(e)
+	return t.replay(e, size)
 }
 
 // decide takes what the INSERT before has left, or inspects.
 func (t *insertTask) decide() (rewrite.Decision, error) {
 	s := t.s
-	caps := rewrite.Caps{InBlock: t.inBlock}
+	caps := rewrite.Caps{InBlock: t.inBlock, Params: t.batch != nil}
 	if l := s.last; t.inBlock && l != nil && l.fits(t.stmt) {
 		t.insp = l.insp
+		if !t.stmt.Reusable(t.insp) {
+			s.last = nil // after this one, nothing is sure
+		}
 		return rewrite.ClassifyInsert(t.stmt, t.insp, caps), nil
 	}
 	s.last = nil
 	insp, err := t.opening().run()
+	if e := pgerr.As(err); e != nil && t.batch == nil && e.Code() != pgerr.QueryCanceled {
+		// The server waits for the lock while it analyzes the statement.
+		err = e.With('P', strconv.Itoa(t.stmt.NamePosition()))
+	}
 	if err != nil || insp == nil {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, err
 	}
 	t.insp, t.opened = insp, true
 	d := rewrite.ClassifyInsert(t.stmt, t.insp, caps)
-	if t.inBlock && d.Way != rewrite.Pass && insp.Reusable() {
+	if t.inBlock && d.Way != rewrite.Pass && t.stmt.Reusable(insp) {
 		s.last = &lastInsert{schema: t.stmt.Schema, table: t.stmt.Table, columns: t.stmt.Columns, insp: insp}
 	}
 	return d, nil
@@ -212,17 +226,29 @@ func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {
 }
 
 // pass relays the client's statement after an inspection.
-func (t *insertTask) pass(reason rewrite.Reason) error {
+func (t *insertTask) pass(reason rewrite.Reason, size int) error {
 	if t.opened {
 		if err := t.opening().undo(); err != nil {
 			return err
 		}
 	}
-	return t.s.passInsert(reason)
+	return t.relay(reason, size)
+}
+
+// relay lets the client's own messages go to the server.
+func (t *insertTask) relay(reason rewrite.Reason, size int) error {
+	if t.batch == nil {
+		return t.s.passInsert(reason)
+	}
+	t.s.last = nil
+	if err := t.s.restoreUnnamed(); err != nil {
+		return err
+	}
+	return t.s.passBatch(reason, size)
 }
 
 // replay undoes the statement that failed, and lets the client's own say why.
-func (t *insertTask) replay(e *pgerr.Error) error {
+func (t *insertTask) replay(e *pgerr.Error, size int) error {
 	s := t.s
 	s.log.Debug("rewritten INSERT failed, running it natively", "sqlstate", e.Code(), "error", e.Get('M'))
 	s.noteReplay()
@@ -233,7 +259,7 @@ func (t *insertTask) replay(e *pgerr.Error) error {
 	if err := s.sendHidden(undo); err != nil {
 		return err
 	}
-	return s.passInsert(rewrite.ReasonNativeReplay)
+	return t.relay(rewrite.ReasonNativeReplay, size)
 }
 
 // After replaysInARow INSERTs that ran twice, the next ones pass at once.
@@ -253,7 +279,12 @@ func (t *insertTask) succeed(size int) error {
 	s := t.s
 	s.replays = 0
 	s.cr.Discard(size)
-	out := append(t.kept, s.takePending()...)
+	out := t.kept
+	if t.batch != nil {
+		out = t.batch.replies(t.rowDescription, t.kept, t.tag)
+		s.unsynced, s.executed = false, false
+	}
+	out = append(out, s.takePending()...)
 	return s.writeClient(readyFrame(out, s.txStatus()))
 }
 
@@ -268,7 +299,16 @@ func (t *insertTask) cancelled(e *pgerr.Error, size int) error {
 			return err
 		}
 	}
-	return t.fail(e.With('W', "").With('P', ""), size)
+	if t.batch != nil {
+		t.kept = t.batch.boundReplies(nil, 0, nil)
+	}
+	return t.fail(e.With('W', withoutCopy(e.Get('W'))).With('P', ""), size)
+}
+
+// withoutCopy drops the lines of a CONTEXT that tell of our COPY.
+func withoutCopy(context string) string {
+	lines := strings.Split(context, "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "COPY ") }), "\n")
 }
 
 // fail answers the client with an error.
@@ -276,6 +316,14 @@ func (t *insertTask) fail(e *pgerr.Error, size int) error {
 	s := t.s
 	s.last = nil
 	s.cr.Discard(size)
-	out := append(errorFrame(nil, e), s.takePending()...)
+	var out []byte
+	if t.batch != nil {
+		out = t.kept
+		s.unsynced, s.executed = false, false
+		if err := s.restoreUnnamed(); err != nil {
+			return err
+		}
+	}
+	out = append(errorFrame(out, e), s.takePending()...)
 	return s.writeClient(readyFrame(out, s.txStatus()))
 }

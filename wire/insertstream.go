@@ -28,29 +28,93 @@ func (t *insertTask) encode(method rewrite.Method) error {
 	if t.inBlock {
 		before, after = beforeInsert, afterInsert
 	}
+	if !t.opened {
+		before += t.stmt.GuardSQL(t.insp) + "; "
+	}
+	t.out, t.main = t.s.takeBuffer(), 1
+	var err error
+	if method == rewrite.MethodRows {
+		err = t.encodeRows(before, after)
+	} else {
+		err = t.encodeArrays(before, after)
+	}
+	t.ready = t.main
+	if err != nil || t.batch == nil {
+		return err
+	}
+	t.s.mu.Lock()
+	parse := t.s.statements.reparse()
+	t.s.mu.Unlock()
+	if parse != nil {
+		t.out = frame.Append(append(t.out, parse...), 'S', nil)
+		t.ready++
+	}
+	return nil
+}
+
+// eachRow calls f with the constants of each row.
+func (t *insertTask) eachRow(f func(cells []values.Cell) error) error {
 	s := t.s
 	s.mu.Lock()
 	opts, _ := s.insertOptions()
 	s.mu.Unlock()
-	lexer := t.stmt.Lexer(opts)
+	if t.batch != nil {
+		return t.batch.rows(s.cr.Buffered(), opts, t.insp.Types, f)
+	}
+	return eachRow(t.stmt.Lexer(opts), f)
+}
+
+// encodeRows makes a Query with the COPY, and its data.
+func (t *insertTask) encodeRows(before, after string) error {
 	encoder := values.NewEncoder(t.insp.Types[:t.stmt.Width])
-	out := s.takeBuffer()
-	if method == rewrite.MethodRows {
-		out = frame.AppendString(out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
-		out, err := appendCopyRows(out, lexer, encoder)
-		t.out = out
+	out := frame.AppendString(t.out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
+	start := len(out)
+	out = frame.AppendHead(out, 'd', 0)
+	err := t.eachRow(func(cells []values.Cell) (err error) {
+		if len(out)-start > maxCopyData {
+			frame.SetLen(out[start:])
+			start = len(out)
+			out = frame.AppendHead(out, 'd', 0)
+		}
+		out, err = encoder.AppendRow(out, cells)
+		return err
+	})
+	frame.SetLen(out[start:])
+	t.out = frame.Append(out, 'c', nil)
+	return err
+}
+
+// encodeArrays makes a Query with the INSERT. Where the client wants results
+// that are not text, the extended protocol gives them.
+func (t *insertTask) encodeArrays(before, after string) error {
+	encoder := values.NewEncoder(t.insp.Types[:t.stmt.Width])
+	arrays := make([][]byte, t.stmt.Width)
+	err := t.eachRow(func(cells []values.Cell) error { return encoder.AppendElements(arrays, cells) })
+	if err != nil {
 		return err
 	}
-	arrays := make([][]byte, t.stmt.Width)
-	if err := eachRow(lexer, func(cells []values.Cell) error { return encoder.AppendElements(arrays, cells) }); err != nil {
-		return err
+	out := t.out
+	extended := t.batch != nil && t.stmt.Returning != "" && t.batch.resultFormats()
+	if extended && before != "" {
+		out = frame.AppendString(out, 'Q', strings.TrimSuffix(before, "; "))
+		t.main++
 	}
 	start := len(out)
+	if extended {
+		out = append(frame.AppendHead(out, 'P', 0), 0)
+		out = append(t.stmt.AppendArraysSQL(out, t.insp, arrays), 0, 0, 0)
+		frame.SetLen(out[start:])
+		out = frame.Append(out, 'B', append([]byte{0, 0, 0, 0, 0, 0}, t.batch.results...))
+		out = frame.Append(out, 'D', []byte{'P', 0})
+		out = frame.Append(frame.Append(out, 'E', make([]byte, 5)), 'S', nil)
+		t.out = frame.AppendString(out, 'Q', strings.TrimPrefix(after, "; "))
+		t.main++
+		return nil
+	}
 	out = append(frame.AppendHead(out, 'Q', 0), before...)
 	out = t.stmt.AppendArraysSQL(out, t.insp, arrays)
-	out = append(append(out, after...), 0)
-	frame.SetLen(out[start:])
-	t.out = out
+	t.out = append(append(out, after...), 0)
+	frame.SetLen(t.out[start:])
 	return nil
 }
 
@@ -71,24 +135,6 @@ func eachRow(lexer *values.Lexer, f func(cells []values.Cell) error) error {
 	}
 }
 
-// appendCopyRows appends the rows as CopyData of about maxCopyData each, and
-// CopyDone.
-func appendCopyRows(out []byte, lexer *values.Lexer, encoder *values.Encoder) ([]byte, error) {
-	start := len(out)
-	out = frame.AppendHead(out, 'd', 0)
-	err := eachRow(lexer, func(cells []values.Cell) (err error) {
-		if len(out)-start > maxCopyData {
-			frame.SetLen(out[start:])
-			start = len(out)
-			out = frame.AppendHead(out, 'd', 0)
-		}
-		out, err = encoder.AppendRow(out, cells)
-		return err
-	})
-	frame.SetLen(out[start:])
-	return frame.Append(out, 'c', nil), err
-}
-
 // send runs the statement, and keeps what the client is to see. An error of type
 // *pgerr.Error is the server's: the client has seen nothing then.
 func (t *insertTask) send() error {
@@ -102,24 +148,32 @@ func (t *insertTask) send() error {
 		return fmt.Errorf("write to server: %w", err)
 	}
 	var failed error
-	for {
+	for left := t.ready; left > 0; {
 		f, err := in.next(s.ctx)
 		if err != nil {
 			return err
 		}
+		main := t.ready-left < t.main
 		switch f.typ {
 		case 'C':
 			t.complete(f.body)
 		case 'E':
-			failed = pgerr.Parse(f.body)
-		case 'G':
+			if failed == nil && main {
+				failed = pgerr.Parse(f.body)
+			}
+		case 'T':
+			t.rowDescription = frame.Append(nil, 'T', f.body)
+			if t.batch == nil {
+				t.kept = append(t.kept, t.rowDescription...)
+			}
+		case 'D', 'N':
+			t.kept = frame.Append(t.kept, f.typ, f.body)
 		case 'Z':
 			in.ready(f.body)
-			return t.check(failed)
-		default:
-			t.kept = frame.Append(t.kept, f.typ, f.body)
+			left--
 		}
 	}
+	return t.check(failed)
 }
 
 // complete notes the tag that is the client's: of the COPY, or of the INSERT.
@@ -129,9 +183,14 @@ func (t *insertTask) complete(body []byte) {
 	if rows, ok := strings.CutPrefix(text, "COPY "); ok {
 		text = "INSERT 0 " + rows
 	}
-	if strings.HasPrefix(text, "INSERT ") {
+	switch {
+	case strings.HasPrefix(text, "SELECT "): // the guard's, which comes first
+		t.kept, t.rowDescription = nil, nil
+	case strings.HasPrefix(text, "INSERT "):
 		t.tag = text
-		t.kept = frame.AppendString(t.kept, 'C', text)
+		if t.batch == nil {
+			t.kept = frame.AppendString(t.kept, 'C', text)
+		}
 	}
 }
 
@@ -143,8 +202,12 @@ func (t *insertTask) check(failed error) error {
 	if failed != nil {
 		return failed
 	}
-	if t.stmt.Conflict == rewrite.ConflictError && t.tag != fmt.Sprintf("INSERT 0 %d", t.stmt.Rows) {
-		return fmt.Errorf("%w: %s for %d", errCount, t.tag, t.stmt.Rows)
+	rows := t.stmt.Rows
+	if t.batch != nil {
+		rows *= len(t.batch.binds)
+	}
+	if t.stmt.Conflict == rewrite.ConflictError && t.tag != fmt.Sprintf("INSERT 0 %d", rows) {
+		return fmt.Errorf("%w: %s for %d", errCount, t.tag, rows)
 	}
 	return nil
 }

@@ -99,9 +99,11 @@ func (s *session) onParse() error {
 	}
 	stmt, reason, _ := s.parseCopy(sql)
 	s.mu.Lock()
-	s.statements.forget(name)
-	if stmt != nil && !s.queue.skipping { // else the server ignores it
-		s.statements.add(string(name), stmt, raw)
+	if !s.queue.skipping { // else the server ignores it
+		s.statements.parsing(name, raw, true)
+		if stmt != nil {
+			s.statements.add(string(name), &prepared{copy: stmt})
+		}
 	}
 	s.mu.Unlock()
 	if stmt == nil {
@@ -138,8 +140,15 @@ func (s *session) onBind() error {
 		return s.relayOne(entBind)
 	}
 	s.mu.Lock()
-	stmt, parse := s.statements.get(name), s.statements.unnamed(name)
+	stmt := s.statements.getCopy(name)
+	var parse []byte
+	if name == "" {
+		parse = s.statements.reparse()
+	}
 	s.mu.Unlock()
+	if stmt == nil || name == "" && parse == nil {
+		return s.relayOne(entBind)
+	}
 	h := &heldBind{frames: append([]byte(nil), raw...), kinds: []entry{entBind}, reparse: parse}
 	s.cr.Discard(len(raw))
 	for {

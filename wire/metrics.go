@@ -10,9 +10,8 @@ import (
 // collects.
 type metrics struct {
 	statements *prometheus.CounterVec
-	// small and extended INSERTs are resolved once: the relay counts them without
-	// a lookup.
-	small, extended prometheus.Counter
+	// small INSERTs are resolved once: the relay counts them without a lookup.
+	small prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
@@ -23,7 +22,6 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 		}, []string{"kind", "decision", "reason"}),
 	}
 	m.small = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonSmall))
-	m.extended = m.statements.WithLabelValues(string(rewrite.KindInsert), string(rewrite.Pass), string(rewrite.ReasonExtended))
 	if reg != nil {
 		reg.MustRegister(m.statements, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "pgbulk_sessions",
@@ -35,15 +33,9 @@ func newMetrics(reg prometheus.Registerer, sessions func() float64) *metrics {
 
 // pass counts a statement that is relayed.
 func (m *metrics) pass(kind rewrite.Kind, reason rewrite.Reason) {
-	if kind == rewrite.KindInsert {
-		switch reason {
-		case rewrite.ReasonSmall:
-			m.small.Inc()
-			return
-		case rewrite.ReasonExtended:
-			m.extended.Inc()
-			return
-		}
+	if kind == rewrite.KindInsert && reason == rewrite.ReasonSmall {
+		m.small.Inc()
+		return
 	}
 	m.count(kind, rewrite.Decision{Way: rewrite.Pass, Reason: reason})
 }

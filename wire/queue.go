@@ -42,6 +42,9 @@ const (
 	hideReplies entry = 0x20
 	// hideCopyIn: drop the CopyInResponse, which the client was already given.
 	hideCopyIn entry = 0x40
+	// hideError: drop an ErrorResponse, too (a Parse of ours whose error the
+	// client meets when it uses the statement).
+	hideError entry = 0x80
 )
 
 // maxQueue bounds the memory of one session's queue. A client that has more
@@ -137,8 +140,9 @@ func (q *replyQueue) reply(typ byte) (hide bool) {
 	case 'Z':
 		return q.ready()
 	case 'E':
+		hide = q.first()&hideError != 0
 		q.failed()
-		return false
+		return hide
 	case 'G':
 		hide = q.first()&hideCopyIn != 0
 		if k := q.first() & entKind; k == entExecute || k == entQuery {

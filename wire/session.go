@@ -51,7 +51,7 @@ type session struct {
 	serverSkip int        // bytes of the server's frame still to come
 	queue      replyQueue
 	status     byte // of the last ReadyForQuery
-	statements preparedCopies
+	statements preparedStatements
 	params     map[string]string // ParameterStatus
 	capture    *capture
 	writing    bool // the server pump is between walking and writing
@@ -79,6 +79,7 @@ type session struct {
 	executed   bool   // a Bind or Execute among them
 	commitSync bool   // the next Sync has to commit our transaction block
 	reparse    []byte // the Parse to repeat after that commit
+	plain      int    // bytes at the front of the buffer that are relayed, whatever they are
 	last       *lastInsert
 	replays    int    // INSERTs in a row that ran natively in the end
 	insertRest int    // how many are relayed without a try

@@ -108,46 +108,54 @@ func TestGatherAtEverySplit(t *testing.T) {
 	}
 }
 
-func TestPreparedCopies(t *testing.T) {
+func TestPreparedStatements(t *testing.T) {
 	t.Parallel()
-	stmt := &rewrite.CopyStatement{Table: "t"}
+	stmt := &prepared{copy: &rewrite.CopyStatement{Table: "t"}}
 	parse := []byte("parse")
-	var p preparedCopies
+	var p preparedStatements
 	p.forget(nil)
 	p.dropUnconfirmed()
 	p.completed([]byte("DISCARD ALL"))
-	p.add("", stmt, parse)
-	p.add("a", stmt, parse)
+	p.parsing(nil, parse, true)
+	p.add("", stmt)
+	p.parsing([]byte("a"), []byte("other"), true)
+	p.add("a", stmt)
 	parse[0] = 'X'
-	if got := p.unnamed(""); string(got) != "parse" {
+	if got := p.reparse(); string(got) != "parse" {
 		t.Errorf("the Parse is %q", got)
 	}
-	if p.unnamed("a") != nil || p.get("a") != stmt || p.get("b") != nil || p.count() != 2 {
+	if p.getCopy("a") != stmt.copy || p.getCopy("b") != nil || p.count() != 2 {
 		t.Error("names are mixed up")
 	}
 	p.confirm()
-	p.add("b", stmt, nil)
+	p.add("b", &prepared{copy: stmt.copy})
 	p.dropUnconfirmed()
-	if p.get("b") != nil || p.get("a") == nil {
-		t.Error("an error drops what came after the last ReadyForQuery, and nothing else")
+	if p.getCopy("a") == nil || p.getCopy("b") != nil || p.reparse() == nil {
+		t.Error("what failed is not what is forgotten")
 	}
-	p.completed([]byte("DECLARE CURSOR"))
+	p.parsing(nil, parse, true)
+	p.dropUnconfirmed()
+	if p.reparse() != nil {
+		t.Error("an unnamed statement that failed is remembered")
+	}
+	p.parsing(nil, parse, false)
+	if p.reparse() != nil || !p.lost {
+		t.Error("a part of a Parse is taken for all of it")
+	}
 	p.forget([]byte("a"))
-	if p.get("a") != nil || p.get("") == nil {
-		t.Error("forgot another one")
+	p.completed([]byte("SELECT 1"))
+	if p.getCopy("a") != nil {
+		t.Error("a closed statement is remembered")
 	}
-	for _, tag := range []string{"DEALLOCATE\x00", "DEALLOCATE ALL\x00", "DISCARD ALL\x00"} {
-		p.add("x", stmt, nil)
-		p.completed([]byte(tag))
-		if p.count() != 0 {
-			t.Errorf("%q leaves %d", tag, p.count())
-		}
-	}
-	for i := range 2 * maxPrepared {
-		p.add(fmt.Sprint(i), stmt, nil)
+	for i := range maxPrepared + 10 {
+		p.add(fmt.Sprint(i), stmt)
 	}
 	if p.count() != maxPrepared {
-		t.Errorf("%d statements are remembered", p.count())
+		t.Errorf("%d statements", p.count())
+	}
+	p.completed([]byte("DISCARD ALL"))
+	if p.count() != 0 {
+		t.Error("DISCARD ALL leaves statements")
 	}
 }
 
@@ -217,7 +225,7 @@ func TestBindParts(t *testing.T) {
 		{"\x00s\x00\x00\x01\x00\x00\x00\x00", "s", false},
 		{"\x00s\x00\x00\x00", "s", false},
 	} {
-		if name, ok := bindStatement([]byte(c.body)); name != c.name || !ok {
+		if name, ok := bindStatement([]byte(c.body)); string(name) != c.name || !ok {
 			t.Errorf("%q binds %q, %v", c.body, name, ok)
 		}
 		if name, ok := plainBind([]byte(c.body)); ok != c.whole || ok && name != c.name {
@@ -330,22 +338,22 @@ func TestConfirm(t *testing.T) {
 	t.Parallel()
 	s := &session{params: map[string]string{}}
 	s.queue.push(entSync)
-	s.statements.add("a", &rewrite.CopyStatement{}, nil)
+	s.statements.add("a", &prepared{copy: &rewrite.CopyStatement{}})
 	s.queue.push(entParse)
 	s.queue.push(entSync)
 	s.walkServer(frames("ZI"))
 	s.walkServer(frames("EC42P05$$"))
-	if s.statements.get("a") != nil {
+	if s.statements.getCopy("a") != nil {
 		t.Error("a Parse that failed is remembered")
 	}
 	s.walkServer(frames("ZI"))
-	s.statements.add("a", &rewrite.CopyStatement{}, nil)
+	s.statements.add("a", &prepared{copy: &rewrite.CopyStatement{}})
 	s.queue.push(entParse)
 	s.queue.push(entSync)
 	s.walkServer(frames("1", "ZI"))
 	s.queue.push(entBind)
 	s.walkServer(frames("EC22000$$"))
-	if s.statements.get("a") == nil {
+	if s.statements.getCopy("a") == nil {
 		t.Error("a Parse that worked is forgotten")
 	}
 }

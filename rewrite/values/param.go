@@ -44,15 +44,29 @@ func NewParam(col *Column, cast []byte, oid uint32, binary bool) (Parameter, err
 			return p, PassParamType
 		}
 	}
-	switch {
-	case binary:
-		p.read = reader(oid, col)
-	case col.Base == oidInterval && col.Typmod >= 0:
-		// The modifier says what a constant means ('1' is an hour in interval
-		// hour), and so it does in COPY, but a parameter is read without it.
-		p.read = unread
+	if !binary {
+		p.read = textReader(col)
+		return p, nil
+	}
+	var ok bool
+	if p.read, ok = reader(oid, col); !ok {
+		return p, PassParamType
 	}
 	return p, nil
+}
+
+// textReader returns the converter for text that the column's input function
+// reads with the column's modifier in COPY, but natively without it.
+func textReader(col *Column) converter {
+	switch {
+	case col.Typmod < 0:
+		return nil
+	case col.Base == oidInterval:
+		return unread // it says what the text means: '1' is an hour in interval hour
+	case col.Base == oidNumeric:
+		return modestNumber // the modifier may save a number from being too long
+	}
+	return nil
 }
 
 // Cell returns the constant for a value: a Null where data is nil, else a

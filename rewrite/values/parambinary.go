@@ -32,15 +32,19 @@ var readers = map[uint32]converter{
 }
 
 // reader returns the converter for the binary format of type oid, which is that
-// of the column unless there is an assignment.
-func reader(oid uint32, col *Column) converter {
+// of the column unless there is an assignment. It reports false where the type
+// may have no such format, in which then not even NULL can be sent.
+func reader(oid uint32, col *Column) (read converter, ok bool) {
 	if read, ok := readers[oid]; ok {
-		return read
+		return read, true
 	}
-	if col.Category == "E" && oid == col.Base {
-		return nil
+	switch {
+	case oid != col.Base:
+		return nil, false
+	case col.Category == "E":
+		return nil, true
 	}
-	return unread
+	return unread, col.Category == "A" || col.Category == "C" || col.Category == "R"
 }
 
 func readBool(dst, data []byte) ([]byte, bool) {

@@ -1,6 +1,7 @@
 package values
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strconv"
@@ -61,6 +62,16 @@ func appendInteger(dst, text []byte, low, high int64) ([]byte, bool) {
 		return dst, false
 	}
 	return strconv.AppendInt(dst, n, 10), true
+}
+
+// modestNumber takes what is surely not too long for a numeric without a
+// modifier.
+func modestNumber(dst, text []byte) ([]byte, bool) {
+	ok := len(text) <= maxNumber
+	if bytes.ContainsAny(text, "eE") {
+		_, ok = parseNumber(text)
+	}
+	return append(dst, text...), ok
 }
 
 func numericToInteger(dst, text []byte) ([]byte, bool) {

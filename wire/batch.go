@@ -1,0 +1,157 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// A batch is what clients send to insert many rows by the extended protocol: a
+// run of Bind, perhaps Describe, and Execute of one INSERT, and a Sync. Either
+// one Bind brings all rows, or each brings one. The client can't expect an answer
+// before the Sync, so the run is held in its buffer until that is there, and then
+// goes to the server in another form, or as it is.
+
+// lookedAhead says what a Bind of an INSERT begins.
+type lookedAhead byte
+
+const (
+	// batchRelay: too few rows, or not a run.
+	batchRelay lookedAhead = iota
+	// batchUndecided: more bytes are needed to tell.
+	batchUndecided
+	// batchTake: enough rows.
+	batchTake
+)
+
+// rememberInsert notes a Parse of an INSERT; rest is what stands behind its
+// name. It holds s.mu.
+func (s *session) rememberInsert(name, rest []byte) {
+	opts, ok := s.insertOptions()
+	if !ok {
+		return
+	}
+	if st := newPreparedInsert(rest); st != nil {
+		st.many, _ = rewrite.ManyRows(st.sql, true, s.srv.cfg.InsertMinRows, opts)
+		s.statements.add(string(name), &prepared{insert: st})
+	}
+}
+
+// lookAhead looks at the Bind at the front of p and at what follows it.
+func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
+	switch {
+	case st.parsed && st.stmt == nil:
+		return batchRelay
+	case st.many:
+		return batchTake
+	}
+	rows := 0
+	for at := 0; ; {
+		f, ok := frameAt(p[at:])
+		if !ok {
+			if len(p) >= maxUndecided {
+				return batchRelay
+			}
+			return batchUndecided
+		}
+		at += len(f.raw())
+		switch body := f.body(); {
+		case f.typ == 'B' && bindsUnnamedPortal(body, name):
+		case f.typ == 'D' && isPortal(body, ""):
+		case f.typ == 'E' && isExecute(body, ""):
+			if rows++; rows >= s.srv.cfg.InsertMinRows {
+				return batchTake
+			}
+		default:
+			return batchRelay
+		}
+	}
+}
+
+// frameAt returns the frame at the front of p, if it is whole.
+func frameAt(p []byte) (f clientFrame, whole bool) {
+	if len(p) < frame.HeaderLen {
+		return f, false
+	}
+	typ, size, err := frame.Head(p)
+	if err != nil {
+		return clientFrame{ahead: p}, true // whatever it is
+	}
+	f = clientFrame{typ: typ, size: size, ahead: p}
+	return f, f.whole()
+}
+
+func bindsUnnamedPortal(body, name []byte) bool {
+	return len(body) > 0 && body[0] == 0 && bytes.HasPrefix(body[1:], name) &&
+		len(body) > 1+len(name) && body[1+len(name)] == 0
+}
+
+// batch is a run at the front of the client's buffer.
+type batch struct {
+	st *preparedInsert
+	// binds are the offsets of the Bind messages; described says which of them
+	// a Describe follows.
+	binds     []int
+	described []bool
+	size      int // of all messages, with the Sync
+	reserved  int64
+	results   []byte // the formats that the last Bind wants, with their count
+}
+
+// gather reads to the Sync. It leaves all in the buffer.
+func (s *session) gather(name []byte, st *preparedInsert) (*batch, rewrite.Reason, error) {
+	b := &batch{st: st}
+	expect := byte('B')
+	for {
+		reason, err := s.gatherNext(b, name, &expect)
+		if err != nil || reason != rewrite.ReasonNone {
+			return b, reason, err
+		}
+		if expect == 0 {
+			return b, rewrite.ReasonNone, nil
+		}
+	}
+}
+
+// gatherNext takes one frame; expect is what may come: a Bind (or a Sync), an
+// Execute (or a Describe), nothing.
+func (s *session) gatherNext(b *batch, name []byte, expect *byte) (rewrite.Reason, error) {
+	if err := s.cr.Need(b.size + frame.HeaderLen); err != nil {
+		return rewrite.ReasonInPipeline, err
+	}
+	_, size, err := frame.Head(s.cr.Buffered()[b.size:])
+	if err != nil {
+		return rewrite.ReasonParseError, nil
+	}
+	end := b.size + frame.HeaderLen + size
+	if end > s.srv.cfg.InsertMaxBytes {
+		return rewrite.ReasonTooLong, nil
+	}
+	if want := 2 * int64(end); want > b.reserved {
+		step := max(want-b.reserved, 4*holdStep)
+		if !s.srv.loader.Memory().Reserve(step) {
+			return rewrite.ReasonMemory, nil
+		}
+		b.reserved += step
+	}
+	if err := s.cr.Need(end); err != nil {
+		return rewrite.ReasonInPipeline, err
+	}
+	f, _ := frameAt(s.cr.Buffered()[b.size:])
+	switch body := f.body(); {
+	case f.typ == 'B' && *expect == 'B' && bindsUnnamedPortal(body, name):
+		b.binds, b.described = append(b.binds, b.size), append(b.described, false)
+		*expect = 'E'
+	case f.typ == 'D' && *expect == 'E' && isPortal(body, "") && !b.described[len(b.described)-1]:
+		b.described[len(b.described)-1] = true
+	case f.typ == 'E' && *expect == 'E' && isExecute(body, ""):
+		*expect = 'B'
+	case f.typ == 'S' && *expect == 'B':
+		*expect = 0
+	default:
+		return rewrite.ReasonInPipeline, nil
+	}
+	b.size = end
+	return rewrite.ReasonNone, nil
+}

@@ -1,0 +1,271 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// onBatch handles the Bind of an INSERT at the front of the buffer that begins
+// a batch.
+func (s *session) onBatch() error {
+	_, body, _, err := s.peekFrame(s.srv.cfg.InsertMaxBytes)
+	if errors.Is(err, errTooLong) {
+		return s.passBatch(rewrite.ReasonTooLong, 1)
+	}
+	if err != nil {
+		return err
+	}
+	name, _ := bindStatement(body)
+	s.mu.Lock()
+	st := s.statements.find(name)
+	s.mu.Unlock()
+	if st == nil || st.insert == nil {
+		return s.passBatch(rewrite.ReasonInPipeline, 1)
+	}
+	b, reason, err := s.gather(append([]byte(nil), name...), st.insert)
+	defer func() { s.srv.loader.Memory().Return(b.reserved) }()
+	if err != nil {
+		return err // the client is gone: without a Sync nothing of it would stay
+	}
+	if reason == rewrite.ReasonNone {
+		reason = s.judgeBatch(b)
+	}
+	if reason != rewrite.ReasonNone {
+		return s.passBatch(reason, max(b.size, 1))
+	}
+	ok, err := s.syncAhead()
+	switch {
+	case errors.Is(err, errSkipping):
+		return s.discardToSync()
+	case err != nil:
+		return err
+	case !ok:
+		return s.passBatch(rewrite.ReasonInPipeline, b.size)
+	case s.txStatus() == 'E':
+		return s.passBatch(rewrite.ReasonFailedTransaction, b.size)
+	}
+	return s.runBatch(b)
+}
+
+// passBatch lets the walk relay the n bytes of a run.
+func (s *session) passBatch(reason rewrite.Reason, n int) error {
+	s.srv.metrics.pass(rewrite.KindInsert, reason)
+	s.log.Debug("pass", "stmt", rewrite.KindInsert, "reason", reason)
+	s.plain = n
+	return nil
+}
+
+// judgeBatch says why a run is not taken, by what stands in it alone.
+func (s *session) judgeBatch(b *batch) rewrite.Reason {
+	if s.insertRest > 0 {
+		s.insertRest--
+		return rewrite.ReasonNativeReplay
+	}
+	s.mu.Lock()
+	opts, ok := s.insertOptions()
+	lost := s.statements.lost
+	s.mu.Unlock()
+	if !ok {
+		return rewrite.ReasonClientEncoding
+	}
+	stmt, reason := b.st.statement(s.srv.cfg.MaxStatement, opts)
+	switch {
+	case reason != rewrite.ReasonNone:
+		return reason
+	case !opts.UTF8 && !stmt.ASCII():
+		return rewrite.ReasonNameEncoding
+	case lost:
+		return rewrite.ReasonTooLong
+	case len(b.binds)*stmt.Rows < s.srv.cfg.InsertMinRows:
+		return rewrite.ReasonSmall
+	case len(b.binds) > 1 && stmt.Conflict != rewrite.ConflictError:
+		return rewrite.ReasonBatchConflict
+	case len(b.binds) > 1 && stmt.Returning != "":
+		return rewrite.ReasonBatchReturning
+	}
+	return rewrite.ReasonNone
+}
+
+// runBatch takes the run over.
+func (s *session) runBatch(b *batch) error {
+	t := &insertTask{s: s, stmt: b.st.stmt, batch: b, inBlock: s.txStatus() == 'T'}
+	return t.run(b.size)
+}
+
+// bindArgs are the parameters of one Bind message, and what it wants back.
+type bindArgs struct {
+	formats []byte // two bytes each; none, one for all, or one for each
+	values  [][]byte
+	results []byte // the result formats, with their count
+}
+
+// errBind: the server says what is wrong with it.
+var errBind = values.PassParameter
+
+// parse reads the body of a Bind behind its names.
+func (a *bindArgs) parse(body []byte) error {
+	_, rest, _ := frame.CString(body)
+	_, rest, _ = frame.CString(rest)
+	if len(rest) < 2 {
+		return errBind
+	}
+	n := int(binary.BigEndian.Uint16(rest))
+	if rest = rest[2:]; len(rest) < 2*n+2 {
+		return errBind
+	}
+	a.formats, rest = rest[:2*n], rest[2*n:]
+	count := int(binary.BigEndian.Uint16(rest))
+	rest = rest[2:]
+	if n > 1 && n != count {
+		return errBind
+	}
+	a.values = a.values[:0]
+	for range count {
+		if len(rest) < 4 {
+			return errBind
+		}
+		size := int(int32(binary.BigEndian.Uint32(rest)))
+		if rest = rest[4:]; size > len(rest) || size < -1 {
+			return errBind
+		}
+		if size < 0 {
+			a.values = append(a.values, nil)
+			continue
+		}
+		a.values, rest = append(a.values, rest[:size:size]), rest[size:]
+	}
+	if len(rest) < 2 || len(rest) != 2+2*int(binary.BigEndian.Uint16(rest)) {
+		return errBind
+	}
+	a.results = rest
+	return nil
+}
+
+// binary says whether parameter n, counted from 1, is in binary format.
+func (a *bindArgs) binary(n int) (is bool, err error) {
+	at := 2 * (n - 1)
+	switch len(a.formats) {
+	case 0:
+		return false, nil
+	case 2:
+		at = 0
+	}
+	switch binary.BigEndian.Uint16(a.formats[at:]) {
+	case 0:
+		return false, nil
+	case 1:
+		return true, nil
+	}
+	return false, errBind
+}
+
+// rows calls f with the constants of each row of the run.
+func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Column, f func([]values.Cell) error) error {
+	r := resolver{b: b, columns: columns}
+	for _, at := range b.binds {
+		bind, _ := frameAt(buffered[at:])
+		if err := r.args.parse(bind.body()); err != nil {
+			return err
+		}
+		if len(r.args.values) != b.st.stmt.MaxParam {
+			return errBind
+		}
+		var err error
+		if b.st.stmt.Rows == 1 {
+			err = r.row(b.st.stmt.FirstRow, f)
+		} else {
+			err = eachRow(b.st.stmt.Lexer(opts), func(cells []values.Cell) error { return r.row(cells, f) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	b.results = r.args.results
+	return nil
+}
+
+// resolver puts parameters in the place of their numbers.
+type resolver struct {
+	b       *batch
+	columns []values.Column
+	args    bindArgs
+	cells   []values.Cell
+	scratch []byte
+}
+
+func (r *resolver) row(cells []values.Cell, f func([]values.Cell) error) error {
+	r.cells, r.scratch = append(r.cells[:0], cells...), r.scratch[:0]
+	for i := range r.cells {
+		c := &r.cells[i]
+		if c.Kind != values.Param {
+			continue
+		}
+		bin, err := r.args.binary(c.Number)
+		if err != nil {
+			return err
+		}
+		*c, r.scratch, err = values.ParamCell(&r.columns[i], c.Cast, r.b.st.oid(c.Number), bin, r.args.values[c.Number-1], r.scratch)
+		if err != nil {
+			return err
+		}
+	}
+	return f(r.cells)
+}
+
+// replies appends what the client gets for the run; kept is what the server said
+// to the statement in its place, and rows its RowDescription.
+func (b *batch) replies(rows, kept []byte, tag string) []byte {
+	out := make([]byte, 0, 32*len(b.binds)+len(kept))
+	for i := range b.binds {
+		out = b.boundReplies(out, i, rows)
+		out = append(out, kept...)
+		if len(b.binds) > 1 {
+			tag = fmt.Sprintf("INSERT 0 %d", b.st.stmt.Rows)
+		}
+		out = frame.AppendString(out, 'C', tag)
+	}
+	return out
+}
+
+// boundReplies appends the answers to the ith Bind and its Describe.
+func (b *batch) boundReplies(out []byte, i int, rows []byte) []byte {
+	out = frame.Append(out, '2', nil)
+	switch {
+	case !b.described[i]:
+	case len(rows) > 0:
+		out = append(out, rows...)
+	default:
+		out = frame.Append(out, 'n', nil)
+	}
+	return out
+}
+
+// resultFormats says whether the client wants something else than text.
+func (b *batch) resultFormats() bool {
+	for _, c := range b.results[min(2, len(b.results)):] {
+		if c != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// restoreUnnamed brings the unnamed statement back, which the proxy's own
+// queries have dropped. What is written next comes behind it.
+func (s *session) restoreUnnamed() error {
+	s.mu.Lock()
+	parse := s.statements.reparse()
+	if parse == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.queue.push(entParse | hideReplies | hideError)
+	s.queue.push(entSync | hideReady)
+	s.mu.Unlock()
+	return s.writeServer(frame.Append(parse, 'S', nil))
+}
