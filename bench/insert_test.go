@@ -37,6 +37,20 @@ pgbulk_sessions 3
 	}
 }
 
+func TestParseSeconds(t *testing.T) {
+	t.Parallel()
+	for out, want := range map[string]time.Duration{"seconds = 1.5\n": 1500 * time.Millisecond, "hello\nseconds = 2.5E-4\n": 250 * time.Microsecond} {
+		if got, err := parseSeconds(out); got != want || err != nil {
+			t.Errorf("%q: got %v, %v, want %v", out, got, err, want)
+		}
+	}
+	for _, bad := range []string{"", "seconds = e", "in 3 seconds = 4"} {
+		if got, err := parseSeconds(bad); err == nil {
+			t.Errorf("%q: got %v, want an error", bad, got)
+		}
+	}
+}
+
 // TestDelay sends through the relay what an echo server sends back.
 func TestDelay(t *testing.T) {
 	t.Parallel()

@@ -116,6 +116,8 @@ type options struct {
 	NoProxy    bool      `help:"Measure the server against itself: the noise of this machine." xor:"proxy"`
 	Set        []string  `help:"A setting for the proxy, passed on as its --set. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
 	Pgbouncer  string    `help:"The PgBouncer to compare with." default:"pgbouncer" placeholder:"FILE"`
+	Pgjdbc     string    `help:"The jar of pgjdbc to measure." default:"/usr/share/java/postgresql.jar" placeholder:"FILE"`
+	Python     string    `help:"A Python that has psycopg 3." default:"python3" placeholder:"FILE"`
 	PgBin      string    `help:"Directory of initdb, postgres, psql and pgbench. Default: searched for." type:"existingdir" placeholder:"DIR"`
 	Seed       uint64    `help:"Seed for the order of the ways." default:"1"`
 }

@@ -29,10 +29,15 @@ func registry() []scenario {
 	}
 	all = append(all, insertScripts()...)
 	all = append(all, insertPgxs()...)
+	all = append(all, insertPrograms()...)
 	for _, protocol := range []string{"simple", "prepared"} {
 		for _, connections := range []int{1, 8} {
 			all = append(all, selects{protocol: protocol, connections: connections}.scenario())
 		}
+	}
+	all = append(all, autocommit{}.scenario())
+	for _, connections := range []int{1, 8} {
+		all = append(all, tpcb{connections}.scenario())
 	}
 	all = append(all, roundTrip{}.scenario(), smallCopy{}.scenario())
 	for _, engine := range engines {

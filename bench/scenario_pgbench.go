@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"runtime"
@@ -35,48 +34,25 @@ func (s selects) run(ctx context.Context, l *lab) ([]Result, error) {
 	if err := l.initPgbench(ctx); err != nil {
 		return nil, err
 	}
-	px, err := l.startProxy(ctx, "plain")
-	if err != nil {
-		return nil, err
-	}
-	defer px.stop()
-	ways := []way{{"direct", s.bench(l, l.cluster.endpoint)}, {"proxied", px.watched(s.bench(l, px.endpoint))}}
-	var notes []string
-	bouncer, err := l.startBouncer(ctx)
-	var absent skipError
-	switch {
-	case errors.As(err, &absent):
-		notes = append(notes, absent.Error())
-		l.progress("  %s", absent)
-	case err != nil:
-		return nil, err
-	default:
-		defer bouncer.stop()
-		ways = append(ways, way{"pgbouncer", s.bench(l, bouncer.endpoint)})
-	}
-	results, err := l.alternate(ctx, "Relay", []measure{{s.scenario().name, "tps", higher}}, ways)
-	if err != nil {
-		return nil, err
-	}
-	res := &results[0]
-	res.compare("proxied", "pgbouncer")
-	res.compare("proxied", "direct")
-	res.compare("pgbouncer", "direct")
-	res.PeakRSS, res.Notes = px.peak, notes
-	return results, nil
+	return l.besideBouncer(ctx, measure{s.scenario().name, "tps", higher}, func(ep endpoint) func(context.Context) ([]float64, error) {
+		return func(ctx context.Context) ([]float64, error) {
+			out, err := l.pgbench(ctx, ep, s.connections, "-S", "-M", s.protocol)
+			if err != nil {
+				return nil, err
+			}
+			return parseTPS(out)
+		}
+	})
 }
 
-// bench runs pgbench once, connecting included in the run but not in its tps.
-func (s selects) bench(l *lab, ep endpoint) func(context.Context) ([]float64, error) {
-	threads := min(s.connections, runtime.NumCPU())
-	return func(ctx context.Context) ([]float64, error) {
-		out, _, err := l.clients.run(ctx, ep, "", nil, "pgbench", "-n", "-S", "-M", s.protocol,
-			"-c", strconv.Itoa(s.connections), "-j", strconv.Itoa(threads), "-T", strconv.Itoa(l.opts.Seconds))
-		if err != nil {
-			return nil, err
-		}
-		return parseTPS(out)
-	}
+// pgbench runs it once and returns its output; connecting is part of the run
+// but not of its tps.
+func (l *lab) pgbench(ctx context.Context, ep endpoint, connections int, args ...string) (string, error) {
+	args = append([]string{
+		"-n", "-c", strconv.Itoa(connections), "-j", strconv.Itoa(min(connections, runtime.NumCPU())), "-T", strconv.Itoa(l.opts.Seconds),
+	}, args...)
+	out, _, err := l.clients.run(ctx, ep, "", nil, "pgbench", args...)
+	return out, err
 }
 
 func parseTPS(out string) ([]float64, error) {
