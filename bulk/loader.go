@@ -38,6 +38,9 @@ type Config struct {
 	// stop it from being used for BreakerCooldown. Defaults 3 and 30 seconds.
 	BreakerFailures int
 	BreakerCooldown time.Duration
+	// Prefer is the method that is taken where both are exact; MethodNone takes
+	// the one that is known to be faster.
+	Prefer rewrite.Method
 	// Owner names this proxy in the ledger.
 	Owner string
 }
@@ -135,7 +138,10 @@ func (l *Loader) Close() { l.wg.Wait() }
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
 	ec := l.engine.Caps()
-	caps := rewrite.Caps{External: ec.External, Formats: ec.Formats, InstallNeeded: ec.InstallNeeded, InBlock: inBlock}
+	caps := rewrite.Caps{
+		External: ec.External, Formats: ec.Formats, Slow: ec.Slow, Prefer: l.cfg.Prefer,
+		InstallNeeded: ec.InstallNeeded, InBlock: inBlock,
+	}
 	d := rewrite.Classify(stmt, in, caps)
 	if d.Way != rewrite.Stage {
 		return d

@@ -12,6 +12,9 @@ type Caps struct {
 	External bool
 	// Formats that its external tables read exactly as COPY FROM STDIN does.
 	Formats []rewrite.Format
+	// Slow are those of Formats that the server's COPY takes much faster than an
+	// external table gives them, measured.
+	Slow []rewrite.Format
 	// Transactional: a load takes part in the client's transaction.
 	Transactional bool
 	// InstallNeeded: External works only where Install was run.

@@ -38,6 +38,7 @@ func (postgres) Caps() Caps {
 	return Caps{
 		External:      true,
 		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
+		Slow:          []rewrite.Format{rewrite.FormatBinary}, // docs/decisions.md
 		Transactional: true,
 		InstallNeeded: true,
 	}

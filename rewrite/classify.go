@@ -10,6 +10,10 @@ type Caps struct {
 	// External: the engine reads staged files itself, in these Formats.
 	External bool
 	Formats  []Format
+	// Slow are those of them that the server's COPY takes faster; Prefer says to
+	// take one method wherever both are exact, MethodNone to go by Slow.
+	Slow   []Format
+	Prefer Method
 	// InstallNeeded: only where schema pgbulk is installed.
 	InstallNeeded bool
 	// InBlock: the client is inside a transaction block of its own, so that the
@@ -220,6 +224,10 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
 		return ReasonNotInstalled
 	case !slices.Contains(caps.Formats, c.Format):
 		return ReasonFormat
+	case caps.Prefer == MethodCopy:
+		return ReasonLoadMethod
+	case caps.Prefer == MethodNone && slices.Contains(caps.Slow, c.Format):
+		return ReasonSlowFormat
 	case c.DefaultSet:
 		return ReasonDefaultOption
 	case c.OnError != "" || c.LogVerbosity != "" || c.RejectLimit != 0:

@@ -109,6 +109,8 @@ const (
 	ReasonEnginePlain   Reason = "engine_plain"
 	ReasonNotInstalled  Reason = "not_installed"
 	ReasonFormat        Reason = "format"
+	ReasonLoadMethod    Reason = "load_method"
+	ReasonSlowFormat    Reason = "slow_format"
 	ReasonDefaultOption Reason = "default_option"
 	ReasonOnError       Reason = "on_error"
 	ReasonForceAll      Reason = "force_all"
@@ -210,6 +212,8 @@ func Reasons() []ReasonInfo {
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
+		{ReasonLoadMethod, "method", "The setting load.method is copy."},
+		{ReasonSlowFormat, "method", "COPY takes this format much faster than this engine's external tables give it: binary, on engine postgres."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},
 		{ReasonOnError, "method", "ON_ERROR, REJECT_LIMIT and LOG_VERBOSITY are COPY's: it counts and tells the skipped rows."},
 		{ReasonForceAll, "method", "FORCE_NULL * and FORCE_NOT_NULL * are understood by COPY."},

@@ -96,7 +96,7 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 		return nil, err
 	}
 	caps := e.Caps()
-	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, InstallNeeded: caps.InstallNeeded})
+	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, Slow: caps.Slow, InstallNeeded: caps.InstallNeeded})
 	x := &explanation{Decision: d.Way, Method: d.Method, Reason: d.Reason}
 	if d.Refusal != nil {
 		x.Detail = d.Refusal.Error()

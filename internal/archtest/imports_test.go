@@ -133,6 +133,7 @@ var walls = []wall{
 	{"github.com/knadh/koanf", []string{"internal/config/..."}, "configuration files"},
 	{"github.com/fergusstrange/embedded-postgres", []string{"internal/pgserver/..."}, "server binaries where there are none"},
 	{"github.com/lib/pq", []string{"internal/pgtest/clients/..."}, "a client to compare with"},
+	{"gorm.io", []string{"internal/pgtest/clients/..."}, "a client to compare with"},
 	{"github.com/google/uuid", []string{"bulk/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "process ids"},
 	{"go.uber.org/goleak", []string{"internal/testenv/..."}, "tests"},
 	{"golang.org/x/sync", []string{"bulk/...", "store/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "semaphores"},

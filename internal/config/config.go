@@ -128,11 +128,21 @@ type Insert struct {
 	MaxBytes int64
 }
 
+// The values of load.method.
+const (
+	MethodAuto     = "auto"
+	MethodExternal = "external"
+	MethodCopy     = "copy"
+)
+
 // LoadConfig configures loads.
 type LoadConfig struct {
 	// URLTTL is the life of a pre-signed URL. Default 15m, 1m to 7d (the longest
 	// that S3 signs).
 	URLTTL time.Duration
+	// Method is how staged files reach the table where both ways are exact: auto,
+	// external or copy. Default auto.
+	Method string
 }
 
 // Sweep configures the deletion of loaded and abandoned files.

@@ -21,6 +21,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
 	"github.com/pgbulkproxy/pgbulkproxy/wire"
@@ -115,6 +116,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
 		Prefix: joinKey(prefix, p.cfg.Stage.Prefix), URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: owner(),
+		Prefer: prefer(p.cfg.Load.Method),
 	}, bulk.Deps{
 		Store: p.bucket, URLs: p.bucket, Engine: eng, Databases: p.dbs,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
@@ -216,4 +218,15 @@ func (p *Proxy) Close() error {
 		return p.bucket.Close(ctx)
 	}
 	return nil
+}
+
+// prefer reads load.method.
+func prefer(method string) rewrite.Method {
+	switch method {
+	case config.MethodExternal:
+		return rewrite.MethodExternal
+	case config.MethodCopy:
+		return rewrite.MethodCopy
+	}
+	return rewrite.MethodNone
 }
