@@ -111,6 +111,8 @@ func assignment(oid uint32, col *Column, binary bool) (assign converter, ok bool
 		case oidText, oidVarchar, oidBPChar, oidName:
 			return nil, true
 		}
+	case oidTextArray, oidVarcharArray:
+		return nil, col.Base == oidTextArray || col.Base == oidVarcharArray
 	case oidInt2, oidInt4, oidInt8:
 		return integerAssignment(oid, col.Base, binary)
 	case oidFloat4, oidFloat8:

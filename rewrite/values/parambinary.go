@@ -8,16 +8,18 @@ import (
 
 // The types that only parameters have rules for, by oid.
 const (
-	oidBytea    = 17
-	oidName     = 19
-	oidCIDR     = 650
-	oidUnknown  = 705
-	oidMacaddr8 = 774
-	oidMacaddr  = 829
-	oidInet     = 869
-	oidDate     = 1082
-	oidUUID     = 2950
-	oidJSONB    = 3802
+	oidBytea        = 17
+	oidTextArray    = 1009
+	oidVarcharArray = 1015
+	oidName         = 19
+	oidCIDR         = 650
+	oidUnknown      = 705
+	oidMacaddr8     = 774
+	oidMacaddr      = 829
+	oidInet         = 869
+	oidDate         = 1082
+	oidUUID         = 2950
+	oidJSONB        = 3802
 )
 
 // readers make text of binary formats. Each refuses what the type's receive
@@ -37,6 +39,9 @@ var readers = map[uint32]converter{
 func reader(oid uint32, col *Column) (read converter, ok bool) {
 	if read, ok := readers[oid]; ok {
 		return read, true
+	}
+	if element, ok := elements[oid]; ok {
+		return arrayReader(element), true
 	}
 	switch {
 	case oid != col.Base:
