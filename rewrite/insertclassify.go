@@ -32,7 +32,7 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 	switch {
 	case s.Conflict == ConflictError && s.Returning == "" && !in.UserCode:
 		return Decision{Way: Stream, Method: MethodRows, Reason: ReasonRows}
-	case in.ArrayNulls && !slices.ContainsFunc(in.Types[:s.Width], func(c values.Column) bool { return c.ArrayType() == "" }):
+	case in.ArrayNulls && !slices.ContainsFunc(in.Types[:s.Targets()], func(c values.Column) bool { return c.ArrayType() == "" }):
 		return Decision{Way: Stream, Method: MethodArrays, Reason: ReasonArrays}
 	}
 	return Decision{Way: Pass, Reason: ReasonNoArrays}
@@ -69,8 +69,6 @@ func insertEncodingReason(s *InsertStatement, in *Inspection) Reason {
 // shapeReason finds what of the statement is not taken yet, or never.
 func (s *InsertStatement) shapeReason(caps Caps) Reason {
 	switch {
-	case s.Source != nil:
-		return ReasonInsertSelect
 	case s.HasDefault:
 		return ReasonDefaultCell
 	case s.MaxParam > 0 && !caps.Params:
@@ -86,9 +84,9 @@ func (s *InsertStatement) shapeReason(caps Caps) Reason {
 // one among them is an error that is the server's.
 func (s *InsertStatement) columnsReason(in *Inspection) Reason {
 	switch {
-	case s.Columns == nil && (in.Generated || s.Width > len(in.Columns)):
+	case s.Columns == nil && (in.Generated || s.Targets() > len(in.Columns)):
 		return ReasonBadColumn
-	case len(in.Types) != len(in.Columns) || s.Width > len(in.Types):
+	case len(in.Types) != len(in.Columns) || s.Targets() > len(in.Types):
 		return ReasonInspectFailed
 	case in.IdentityAlways && s.Overriding == "":
 		return ReasonIdentityAlways

@@ -8,7 +8,7 @@ import (
 
 // RowsSQL is the COPY that puts the rows of MethodRows in.
 func (s *InsertStatement) RowsSQL(in *Inspection) string {
-	return "COPY " + pgident.Qualified(in.Schema, in.Table) + " (" + pgident.List(in.Columns[:s.Width]) + ") FROM STDIN"
+	return "COPY " + pgident.Qualified(in.Schema, in.Table) + " (" + pgident.List(in.Columns[:s.Targets()]) + ") FROM STDIN"
 }
 
 // AppendArraysSQL appends the INSERT of MethodArrays with the arrays that an
@@ -19,7 +19,7 @@ func (s *InsertStatement) AppendArraysSQL(dst []byte, in *Inspection, arrays [][
 	if s.Alias != "" {
 		dst = append(dst, " AS "+pgident.Quote(s.Alias)...)
 	}
-	dst = append(dst, " ("+pgident.List(in.Columns[:s.Width])+")"...)
+	dst = append(dst, " ("+pgident.List(in.Columns[:s.Targets()])+")"...)
 	if s.Overriding != "" {
 		dst = append(dst, " OVERRIDING "+s.Overriding+" VALUE"...)
 	}

@@ -175,11 +175,12 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 		if len(r.args.values) != b.st.stmt.MaxParam {
 			return errBind
 		}
+		row := throughSource(b.st.stmt, func(cells []values.Cell) error { return r.row(cells, f) })
 		var err error
 		if b.st.stmt.Rows == 1 {
-			err = r.row(b.st.stmt.FirstRow, f)
+			err = row(b.st.stmt.FirstRow)
 		} else {
-			err = eachRow(b.st.stmt.Lexer(opts), func(cells []values.Cell) error { return r.row(cells, f) })
+			err = eachRow(b.st.stmt.Lexer(opts), row)
 		}
 		if err != nil {
 			return err

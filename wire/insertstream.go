@@ -61,16 +61,46 @@ func (t *insertTask) eachRow(f func(cells []values.Cell) error) error {
 	if t.batch != nil {
 		return t.batch.rows(s.cr.Buffered(), opts, t.insp.Types, f)
 	}
-	return eachRow(t.stmt.Lexer(opts), f)
+	return eachRow(t.stmt.Lexer(opts), throughSource(t.stmt, f))
+}
+
+// throughSource calls f with the cells of the table's columns.
+func throughSource(stmt *rewrite.InsertStatement, f func([]values.Cell) error) func([]values.Cell) error {
+	source := stmt.SourceRows()
+	if source == nil {
+		return f
+	}
+	return func(cells []values.Cell) error {
+		cells, err := source.Row(cells)
+		if err != nil {
+			return err
+		}
+		return f(cells)
+	}
+}
+
+// encoder returns an encoder for the statement's columns. A values.Pass as error
+// means that the casts of its source are not to the columns' own types.
+func (t *insertTask) encoder() (*values.Encoder, error) {
+	e := values.NewEncoder(t.insp.Types[:t.stmt.Targets()])
+	if source := t.stmt.SourceRows(); source != nil {
+		if _, err := e.AppendRow(nil, source.Probe()); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
 }
 
 // encodeRows makes a Query with the COPY, and its data.
 func (t *insertTask) encodeRows(before, after string) error {
-	encoder := values.NewEncoder(t.insp.Types[:t.stmt.Width])
+	encoder, err := t.encoder()
+	if err != nil {
+		return err
+	}
 	out := frame.AppendString(t.out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
 	start := len(out)
 	out = frame.AppendHead(out, 'd', 0)
-	err := t.eachRow(func(cells []values.Cell) (err error) {
+	err = t.eachRow(func(cells []values.Cell) (err error) {
 		if len(out)-start > maxCopyData {
 			frame.SetLen(out[start:])
 			start = len(out)
@@ -87,9 +117,12 @@ func (t *insertTask) encodeRows(before, after string) error {
 // encodeArrays makes a Query with the INSERT. Where the client wants results
 // that are not text, the extended protocol gives them.
 func (t *insertTask) encodeArrays(before, after string) error {
-	encoder := values.NewEncoder(t.insp.Types[:t.stmt.Width])
-	arrays := make([][]byte, t.stmt.Width)
-	err := t.eachRow(func(cells []values.Cell) error { return encoder.AppendElements(arrays, cells) })
+	encoder, err := t.encoder()
+	if err != nil {
+		return err
+	}
+	arrays := make([][]byte, t.stmt.Targets())
+	err = t.eachRow(func(cells []values.Cell) error { return encoder.AppendElements(arrays, cells) })
 	if err != nil {
 		return err
 	}
