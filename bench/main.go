@@ -1,8 +1,8 @@
 // Command bench measures what pgbulkproxy gains and costs on this machine:
-// bulk loads, relayed SELECTs beside PgBouncer, latency and memory. Each
-// scenario runs the direct and the proxied way in alternation against a
-// private PostgreSQL and an S3 server of its own, checks every loaded row, and
-// reports medians and their ratio.
+// bulk loads by COPY and by INSERTs of all kinds, relayed statements beside
+// PgBouncer, latency and memory. Each scenario runs the direct and the proxied
+// way in alternation against a private PostgreSQL and an S3 server of its own,
+// checks every loaded row, and reports medians and their ratio.
 //
 // To add a scenario, write a file scenario_<name>.go beside its like and a row
 // in registry. To see how much of a difference is noise, run --no-proxy.
@@ -40,7 +40,7 @@ func runBench(ctx context.Context) (err error) {
 	var opts options
 	kong.Parse(&opts, kong.Name("bench"), kong.UsageOnError(), kong.Description(
 		"Measure pgbulkproxy beside a direct connection and PgBouncer, on a private PostgreSQL and S3 server. "+
-			"With the defaults all scenarios take about 20 minutes and 15 GB in the temporary directory; an interrupt reports what was measured so far."))
+			"With the defaults all scenarios take about 45 minutes and 15 GB in the temporary directory; an interrupt reports what was measured so far."))
 	selected := selectScenarios(registry(), opts.Run)
 	if opts.List || len(selected) == 0 {
 		for _, s := range selected {

@@ -43,6 +43,8 @@ type Result struct {
 	// all measured runs, 0 where it was not taken.
 	PeakRSS int64    `json:"proxy_peak_rss_bytes,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
+	// Point is set where the result is part of a curve.
+	Point *Point `json:"point,omitempty"`
 }
 
 // add appends the values measured one way.
@@ -102,7 +104,7 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	b.WriteString("\nFigures are medians (min to max); a ratio is one median over another.\n")
 	for _, group := range groupsOf(r.Results) {
 		fmt.Fprintf(&b, "\n## %s\n\n", group)
-		writeTable(&b, group, r.Results)
+		writeGroup(&b, group, r.Results)
 	}
 	writeOutcomes(&b, "Skipped", r.Skipped)
 	writeOutcomes(&b, "Failed", r.Failed)
@@ -110,29 +112,49 @@ func (r *Report) writeMarkdown(w io.Writer) error {
 	return err
 }
 
-func writeTable(b *strings.Builder, group string, results []Result) {
+func writeGroup(b *strings.Builder, group string, all []Result) {
+	var results []*Result
+	for i := range all {
+		if all[i].Group == group {
+			results = append(results, &all[i])
+		}
+	}
+	if results[0].Point != nil {
+		writeCurves(b, results)
+		return
+	}
+	writeTable(b, results)
+}
+
+func writeTable(b *strings.Builder, results []*Result) {
 	b.WriteString("| scenario | figures | ratio | better | proxy peak memory | notes |\n")
 	b.WriteString("|---|---|---|---|---|---|\n")
-	for i := range results {
-		res := &results[i]
-		if res.Group != group {
-			continue
-		}
-		figures := make([]string, len(res.Series))
-		for j, s := range res.Series {
-			figures[j] = fmt.Sprintf("%s %s", s.Name, formatSummary(s.Summary, res.Unit))
-		}
-		ratios := make([]string, len(res.Ratios))
-		for j, ratio := range res.Ratios {
-			ratios[j] = fmt.Sprintf("**%.2f** %s / %s", ratio.Value, ratio.Subject, ratio.Baseline)
-		}
+	for _, res := range results {
 		memory := ""
 		if res.PeakRSS > 0 {
 			memory = fmt.Sprintf("%d MiB", res.PeakRSS>>20)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", cell(res.Name), cell(figures...), cell(ratios...),
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", cell(res.Name), cell(res.figures()...), cell(res.ratios()...),
 			res.Better, memory, cell(res.Notes...))
 	}
+}
+
+// figures has a line for each series.
+func (r *Result) figures() []string {
+	lines := make([]string, len(r.Series))
+	for i, s := range r.Series {
+		lines[i] = fmt.Sprintf("%s %s", s.Name, formatSummary(s.Summary, r.Unit))
+	}
+	return lines
+}
+
+// ratios has a line for each comparison.
+func (r *Result) ratios() []string {
+	lines := make([]string, len(r.Ratios))
+	for i, ratio := range r.Ratios {
+		lines[i] = fmt.Sprintf("**%.2f** %s / %s", ratio.Value, ratio.Subject, ratio.Baseline)
+	}
+	return lines
 }
 
 func writeOutcomes(b *strings.Builder, title string, outcomes []Outcome) {

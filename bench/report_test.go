@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -41,10 +42,26 @@ func sample() *Report {
 		Date:     time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC),
 		Machine:  Machine{CPU: "Some CPU", Cores: 2, MemoryMiB: 8192, OS: "linux/amd64", Go: "go1.26", Postgres: "15.18", Commit: "abc1234+"},
 		Settings: map[string]string{"rows": "2000000", "fsync": "off"},
-		Results:  []Result{load, relay, same, slow},
+		Results:  append([]Result{load, relay, same, slow}, curves()...),
 		Skipped:  []Outcome{{"memory-plain", "no proxy"}},
 		Failed:   []Outcome{{"copy-csv-staged", "line one\nline two"}},
 	}
+}
+
+// curves are two, of which one was interrupted before its second point.
+func curves() []Result {
+	var all []Result
+	for _, p := range []Point{{"one transaction", "rows | INSERT", 2}, {"autocommit", "rows | INSERT", 2}, {"one transaction", "rows | INSERT", 50}} {
+		r := Result{Name: fmt.Sprintf("crossover-%d-%c", p.At, p.Curve[0]), Group: "INSERT by rows", Unit: "s", Better: lower, Point: &p}
+		r.add("direct", []float64{4})
+		r.add("proxied", []float64{10 / float64(p.At)})
+		r.compare("proxied", "direct")
+		if p.At == 50 {
+			r.Notes = []string{"all went one way"}
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 func TestGolden(t *testing.T) {
@@ -87,12 +104,18 @@ func TestTableRowsHaveAllTheirCells(t *testing.T) {
 	if err := sample().writeMarkdown(&out); err != nil {
 		t.Fatal(err)
 	}
+	want := 0
 	for line := range strings.Lines(out.String()) {
 		if !strings.HasPrefix(line, "|") {
+			want = 0
 			continue
 		}
-		if bars := strings.Count(strings.ReplaceAll(line, `\|`, ""), "|"); bars != 7 {
-			t.Errorf("%d bars in %q, want 7", bars, line)
+		bars := strings.Count(strings.ReplaceAll(line, `\|`, ""), "|")
+		if want == 0 {
+			want = bars // the head of the table
+		}
+		if bars != want || bars < 6 {
+			t.Errorf("%d bars in %q, want as many as in the head: %d", bars, line, want)
 		}
 	}
 }

@@ -30,6 +30,7 @@ func registry() []scenario {
 	all = append(all, insertScripts()...)
 	all = append(all, insertPgxs()...)
 	all = append(all, insertPrograms()...)
+	all = append(all, crossover{}.scenario())
 	for _, protocol := range []string{"simple", "prepared"} {
 		for _, connections := range []int{1, 8} {
 			all = append(all, selects{protocol: protocol, connections: connections}.scenario())

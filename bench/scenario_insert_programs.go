@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -102,7 +103,7 @@ func prepareJava(ctx context.Context, l *lab) ([]string, error) {
 
 func preparePython(ctx context.Context, l *lab) ([]string, error) {
 	if err := runQuietly(exec.CommandContext(ctx, l.opts.Python, "-c", "import psycopg")); err != nil {
-		return nil, skipError("without psycopg 3: " + err.Error())
+		return nil, skipError("without psycopg 3: " + lastLine(err.Error()))
 	}
 	source, err := l.unpackProgram("insert_many.py")
 	if err != nil {
@@ -110,6 +111,9 @@ func preparePython(ctx context.Context, l *lab) ([]string, error) {
 	}
 	return []string{l.opts.Python, source, sourceTable, insertTable}, nil
 }
+
+// lastLine is where Python says what is wrong.
+func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
 
 // unpackProgram writes an embedded program where its language can run it.
 func (l *lab) unpackProgram(name string) (string, error) {
