@@ -23,13 +23,14 @@ func (s *InsertStatement) AppendArraysSQL(dst []byte, in *Inspection, arrays [][
 	if s.Overriding != "" {
 		dst = append(dst, " OVERRIDING "+s.Overriding+" VALUE"...)
 	}
-	dst = append(dst, " SELECT * FROM pg_catalog.unnest("...)
+	// Not unnest(a, b): with its schema that is a function that is not there.
+	dst = append(dst, " SELECT * FROM ROWS FROM ("...)
 	for i, array := range arrays {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(append(append(dst, "E'{"...), array...), "}'::"...)
-		dst = append(dst, in.Types[i].ArrayType()...)
+		dst = append(append(append(dst, "pg_catalog.unnest(E'{"...), array...), "}'::"...)
+		dst = append(append(dst, in.Types[i].ArrayType()...), ')')
 	}
 	dst = append(dst, ')')
 	for _, clause := range []string{s.OnConflict, s.Returning} {
