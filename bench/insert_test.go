@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -48,6 +50,23 @@ func TestParseSeconds(t *testing.T) {
 		if got, err := parseSeconds(bad); err == nil {
 			t.Errorf("%q: got %v, want an error", bad, got)
 		}
+	}
+}
+
+// TestMissingPrograms: what is not there is a reason to skip, with its name.
+func TestMissingPrograms(t *testing.T) {
+	t.Parallel()
+	l := &lab{opts: options{Python: "/no/python", Pgjdbc: "/no/jar"}, tmp: t.TempDir()}
+	for name, prepare := range map[string]func(context.Context, *lab) ([]string, error){
+		"psycopg 3: fork/exec /no/python": preparePython, "without ": prepareJava,
+	} {
+		var skip skipError
+		if _, err := prepare(t.Context(), l); !errors.As(err, &skip) || !strings.Contains(skip.Error(), name) {
+			t.Errorf("got %v, want it to be left out: %q", err, name)
+		}
+	}
+	if got := lastLine("exit status 1\nTraceback\nno module"); got != "no module" {
+		t.Errorf("last line %q", got)
 	}
 }
 

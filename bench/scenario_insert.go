@@ -80,7 +80,10 @@ func (s insertScript) run(ctx context.Context, l *lab) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	load := insertComparison{name: s.name, engine: s.engine, rows: shape.rows, server: l.cluster.endpoint, ceiling: shape.rows == data.rows && !s.delayed}
+	load := insertComparison{
+		name: s.name, engine: s.engine, rows: shape.rows, server: l.cluster.endpoint,
+		ceiling: s.rows == 0 && !s.delayed,
+	}
 	load.insert = func(ctx context.Context, ep endpoint) (time.Duration, error) {
 		return l.clients.psqlFile(ctx, ep, s.options, path, "-1")
 	}

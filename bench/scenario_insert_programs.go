@@ -103,7 +103,7 @@ func prepareJava(ctx context.Context, l *lab) ([]string, error) {
 
 func preparePython(ctx context.Context, l *lab) ([]string, error) {
 	if err := runQuietly(exec.CommandContext(ctx, l.opts.Python, "-c", "import psycopg")); err != nil {
-		return nil, skipError("without psycopg 3: " + lastLine(err.Error()))
+		return nil, skipError("without psycopg 3: " + lastLine(strings.TrimSpace(err.Error())))
 	}
 	source, err := l.unpackProgram("insert_many.py")
 	if err != nil {
