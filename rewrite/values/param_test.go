@@ -134,10 +134,12 @@ func FuzzParamCell(f *testing.F) {
 		}
 	})
 	for i := range names {
-		for _, data := range []string{"", "1", "12345678", "0123456789abcdef", "2024-01-02 03:04:05", "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x17\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x05"} {
-			f.Add(uint8(i), uint8(0), true, []byte(data))
-			f.Add(uint8(i), uint8(i), false, []byte(data))
-		}
+		f.Add(uint8(i), uint8(0), true, []byte("12345678"))
+		f.Add(uint8(i), uint8(i), false, []byte("2024-01-02 03:04:05"))
+	}
+	for _, data := range []string{"", "1", "-32768", "0123456789abcdef", "\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x17\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x05"} {
+		f.Add(uint8(slices.Index(names, "numeric")), uint8(0), true, []byte(data))
+		f.Add(uint8(slices.Index(names, "int4[]")), uint8(0), true, []byte(data))
 	}
 	f.Fuzz(func(t *testing.T, column, oid uint8, binary bool, data []byte) {
 		col := commonColumns[names[int(column)%len(names)]]

@@ -13,11 +13,16 @@ var elements = map[uint32]uint32{
 	1041: oidInet, 651: oidCIDR, 1040: oidMacaddr, 775: oidMacaddr8,
 }
 
+// maxGrowth bounds how much longer than its binary form an array's text may be.
+// That of a numeric can be a hundred times as long.
+const maxGrowth = 16
+
 // arrayReader returns the converter for arrays of one dimension that begins at
 // 1. NULL elements are not taken: what NULL means in text is a setting.
 func arrayReader(element uint32) converter {
 	read := readers[element]
 	return func(dst, data []byte) ([]byte, bool) {
+		most := len(dst) + maxGrowth*len(data)
 		count, data, ok := arrayHeader(data, element)
 		if !ok {
 			return dst, false
@@ -34,7 +39,7 @@ func arrayReader(element uint32) converter {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			if dst, ok = appendElement(dst, data[:n], element, read); !ok {
+			if dst, ok = appendElement(dst, data[:n], element, read); !ok || len(dst) > most {
 				return dst, false
 			}
 			data = data[n:]

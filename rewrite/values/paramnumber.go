@@ -10,9 +10,15 @@ import (
 // integerAssignment: casts between integers fail where the value has no room,
 // and so do their input functions.
 func integerAssignment(oid, base uint32, binary bool) (converter, bool) {
-	inRange := map[uint32]converter{oidInt2: integer16, oidInt4: integer32, oidInt8: integer64}[oid]
-	if binary {
-		inRange = nil // by construction
+	var inRange converter // nil in binary, where it is by construction
+	switch {
+	case binary:
+	case oid == oidInt2:
+		inRange = integer16
+	case oid == oidInt4:
+		inRange = integer32
+	default:
+		inRange = integer64
 	}
 	switch base {
 	case oidInt2:
@@ -25,7 +31,10 @@ func integerAssignment(oid, base uint32, binary bool) (converter, bool) {
 	case oidInt8, oidNumeric, oidFloat8:
 		return inRange, true
 	case oidFloat4:
-		return map[uint32]converter{oidInt2: integer16, oidInt4: integer32, oidInt8: integerShort}[oid], true
+		if oid == oidInt8 {
+			inRange = integerShort
+		}
+		return inRange, true
 	}
 	return nil, false
 }
