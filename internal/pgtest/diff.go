@@ -56,6 +56,8 @@ type Options struct {
 	// AfterCase is called after a case has run on the proxied side. Cases of
 	// one script run one after the other. May be nil.
 	AfterCase func(t testing.TB, script, database string, c *Case)
+	// Transcript is given what each side of a real client saw. May be nil.
+	Transcript func(target string, lines []string)
 }
 
 // RunDir compares every script below dir. Scripts run in parallel with each

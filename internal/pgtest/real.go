@@ -24,18 +24,24 @@ func DiffClients(t *testing.T, direct, proxied Target, options Options) {
 	for _, client := range clients.All() {
 		t.Run(client.Name, func(t *testing.T) {
 			t.Parallel()
-			if reason := client.Missing(t.Context()); reason != "" {
-				t.Skip(reason)
-			}
-			diffReal(t, direct, proxied, options, func(ctx context.Context, dsn string) (string, error) {
-				parts, err := splitDSN(dsn)
-				if err != nil {
-					return "", err
-				}
-				return client.Run(ctx, parts)
-			})
+			DiffClient(t, client, direct, proxied, options)
 		})
 	}
+}
+
+// DiffClient does so with one client.
+func DiffClient(t *testing.T, client clients.Client, direct, proxied Target, options Options) {
+	t.Helper()
+	if reason := client.Missing(t.Context()); reason != "" {
+		t.Skip(reason)
+	}
+	diffReal(t, direct, proxied, options, func(ctx context.Context, dsn string) (string, error) {
+		parts, err := splitDSN(dsn)
+		if err != nil {
+			return "", err
+		}
+		return client.Run(ctx, parts)
+	})
 }
 
 // DiffPsql runs every psql script below dir against both targets and compares
@@ -106,6 +112,9 @@ func diffReal(t *testing.T, direct, proxied Target, options Options, run func(co
 			t.Fatalf("%s: %v", target.Name, err)
 		}
 		transcripts[i] = side.lines
+		if options.Transcript != nil {
+			options.Transcript(target.Name, side.lines)
+		}
 	}
 	if report := compare(transcripts[0], transcripts[1], direct.Name, proxied.Name); report != "" {
 		t.Error(report)

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 //go:embed programs
@@ -45,9 +47,22 @@ func All() []Client {
 		{Name: "pgx-batch", Run: runPgxBatch, Missing: never},
 		{Name: "database-sql", Run: runDatabaseSQL, Missing: never},
 		{Name: "lib-pq", Run: runLibPQ, Missing: never},
+		{Name: "pgx-insert", Run: runPgxInsert(pgx.QueryExecModeCacheStatement), Missing: never},
+		{Name: "pgx-insert-exec", Run: runPgxInsert(pgx.QueryExecModeExec), Missing: never},
+		{Name: "pgx-insert-simple", Run: runPgxInsert(pgx.QueryExecModeSimpleProtocol), Missing: never},
+		{Name: "pgx-insert-batch", Run: runPgxInsertBatch, Missing: never},
+		{Name: "lib-pq-insert", Run: runLibPQInsert, Missing: never},
+		{Name: "gorm", Run: runGORM(false), Missing: never},
+		{Name: "gorm-simple", Run: runGORM(true), Missing: never},
 		program("psycopg2", "copy.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg2"}),
 		program("pgjdbc", "Copy.java", []string{"java", "-cp", "/usr/share/java/postgresql.jar"}, []string{"--list-modules"}),
 		program("node-postgres", "copy.js", []string{"node"}, []string{"-e", "require('pg'); require('pg-copy-streams')"}),
+		program("psycopg2-insert", "insert_psycopg2.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg2"}),
+		program("psycopg3-insert", "insert_psycopg3.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg; psycopg.Pipeline"}),
+		program("sqlalchemy-insert", "insert_sqlalchemy.py", []string{"/usr/bin/python3"}, []string{"-c", "import sqlalchemy, psycopg2"}),
+		program("pgjdbc-insert", "Insert.java", []string{"java", "-cp", "/usr/share/java/postgresql.jar"}, []string{"--list-modules"}),
+		program("node-postgres-insert", "insert.js", []string{"node"}, []string{"-e", "require('pg')"}),
+		program("knex-insert", "knex.js", []string{"node"}, []string{"-e", "require('pg'); require('knex')"}),
 	}
 }
 
