@@ -51,3 +51,11 @@ func (s *InsertStatement) GuardSQL(in *Inspection) string {
 	return "SELECT WHERE 1 OPERATOR(pg_catalog./) (" + resolve(s.Schema, s.Table) +
 		" OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid)::pg_catalog.int4 OPERATOR(pg_catalog.=) 0"
 }
+
+// Copy is the COPY … FROM STDIN whose data is the rows of MethodRows.
+func (s *InsertStatement) Copy(in *Inspection) *CopyStatement {
+	return &CopyStatement{
+		SQL: s.RowsSQL(in), Schema: in.Schema, Table: in.Table, Columns: in.Columns[:s.Targets()],
+		Format: FormatText, Delimiter: '\t', Null: `\N`,
+	}
+}

@@ -210,10 +210,10 @@ func (s *session) skipBody() error {
 	return s.copyBody(n, nil)
 }
 
-// setLoad makes the task known to CancelRequests.
-func (s *session) setLoad(t *copyTask) {
+// setLoad makes a load known to CancelRequests.
+func (s *session) setLoad(l cancelable) {
 	s.mu.Lock()
-	s.load = t
+	s.load = l
 	s.interrupted = nil
 	s.mu.Unlock()
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -20,7 +21,8 @@ import (
 //	open     the table is locked and inspected, unless the INSERT before, in the
 //	         same transaction, has left that
 //	encode   the rows become COPY data, or arrays
-//	run      one write, one Query: savepoint, statement, release
+//	run      one write, one Query: savepoint, statement, release; or a load by
+//	         files in S3, if there is much of it
 //	         → undo: the client's own statement goes to the server
 type insertTask struct {
 	s       *session
@@ -28,6 +30,7 @@ type insertTask struct {
 	batch   *batch // nil in the simple protocol
 	insp    *rewrite.Inspection
 	inBlock bool
+	began   time.Time
 	// opened: the session is where opening has brought it.
 	opened bool
 	out    []byte
@@ -159,9 +162,13 @@ func (s *session) passInsert(reason rewrite.Reason) error {
 // run does what is left; size is the length of the client's message.
 func (t *insertTask) run(size int) error {
 	s := t.s
+	t.began = time.Now()
 	d, err := t.decide()
+	var staged *rewrite.CopyStatement
 	if err == nil && d.Way == rewrite.Stream {
-		err = t.encode(d.Method)
+		if staged, d = t.stageDecision(d, size); staged == nil {
+			err = t.encode(d.Method)
+		}
 	}
 	var pass values.Pass
 	switch e := pgerr.As(err); {
@@ -172,10 +179,16 @@ func (t *insertTask) run(size int) error {
 	case err != nil:
 		return err
 	}
-	if d.Way != rewrite.Stream {
+	switch {
+	case staged != nil:
+		if err = t.stage(staged, d); err == nil && t.batch != nil {
+			err = s.restoreUnnamed()
+		}
+	case d.Way == rewrite.Stream:
+		err = t.send()
+	default:
 		return t.pass(d.Reason, size)
 	}
-	err = t.send()
 	e := pgerr.As(err)
 	switch {
 	case err == nil:

@@ -15,8 +15,10 @@ import (
 // The rewritten statement stands between these: inside the client's block
 // behind a savepoint, else in the block that the inspection began.
 const (
-	beforeInsert   = "SAVEPOINT pgbulkproxy_insert; "
-	afterInsert    = "; RELEASE SAVEPOINT pgbulkproxy_insert"
+	setInsert      = "SAVEPOINT pgbulkproxy_insert"
+	releaseInsert  = "RELEASE SAVEPOINT pgbulkproxy_insert"
+	beforeInsert   = setInsert + "; "
+	afterInsert    = "; " + releaseInsert
 	rollbackInsert = "ROLLBACK TO SAVEPOINT pgbulkproxy_insert; RELEASE SAVEPOINT pgbulkproxy_insert"
 	commitInsert   = "; COMMIT"
 )
@@ -220,10 +222,14 @@ func (t *insertTask) complete(body []byte) {
 	case strings.HasPrefix(text, "SELECT "): // the guard's, which comes first
 		t.kept, t.rowDescription = nil, nil
 	case strings.HasPrefix(text, "INSERT "):
-		t.tag = text
-		if t.batch == nil {
-			t.kept = frame.AppendString(t.kept, 'C', text)
-		}
+		t.setTag(text)
+	}
+}
+
+func (t *insertTask) setTag(tag string) {
+	t.tag = tag
+	if t.batch == nil {
+		t.kept = frame.AppendString(t.kept, 'C', tag)
 	}
 }
 

@@ -30,6 +30,9 @@ type Config struct {
 	// InsertMinRows is the smallest number of rows of an INSERT that is looked at;
 	// 0 relays every INSERT. InsertMaxBytes is the longest, 64 MiB by default.
 	InsertMinRows, InsertMaxBytes int
+	// InsertStageBytes is the length of an INSERT from which its rows go through
+	// files in S3; 0 takes all of them there, a negative number none.
+	InsertStageBytes int64
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.

@@ -126,6 +126,9 @@ type Insert struct {
 	// MaxBytes is the longest INSERT that is looked at. Default 64 MiB, 64 KiB to
 	// 1 GiB.
 	MaxBytes int64
+	// StageBytes is the length of an INSERT from which its rows go through files
+	// in S3. Default 8 MiB.
+	StageBytes int64
 }
 
 // The values of load.method.

@@ -107,6 +107,11 @@ const scripts = "../../testdata/wire"
 
 // differ compares every script with the direct connection.
 func differ(t *testing.T, installed, extended bool, change func(*config.Config)) {
+	t.Helper()
+	differIn(t, scripts, installed, extended, change)
+}
+
+func differIn(t *testing.T, dir string, installed, extended bool, change func(*config.Config)) {
 	pg := testenv.Postgres(t)
 	r := start(t, pg, Options{}, change)
 	direct := pgtest.Target{
@@ -127,7 +132,7 @@ func differ(t *testing.T, installed, extended bool, change func(*config.Config))
 	if installed {
 		o.Prepare = func(t testing.TB, db string) { install(t, pg, db) }
 	}
-	t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, scripts, direct, proxied, o) })
+	t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, dir, direct, proxied, o) })
 }
 
 func TestDifferentialExternal(t *testing.T) { differ(t, true, false, nil) }
@@ -136,6 +141,11 @@ func TestDifferentialExternalExtended(t *testing.T) { differ(t, true, true, nil)
 
 func TestDifferentialPlain(t *testing.T) {
 	differ(t, false, false, func(c *config.Config) { c.Engine = "plain" })
+}
+
+// TestDifferentialStagedInserts runs the scripts of INSERTs, and stages each.
+func TestDifferentialStagedInserts(t *testing.T) {
+	differIn(t, scripts+"/insert", true, false, func(c *config.Config) { c.Insert.StageBytes = 0 })
 }
 
 func TestDifferentialHeld(t *testing.T) {
