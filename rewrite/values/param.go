@@ -75,13 +75,16 @@ func (p *Parameter) Cell(data, scratch []byte) (cell Cell, newScratch []byte, er
 	if data == nil {
 		return Cell{Kind: Null, Cast: p.cast}, scratch, nil
 	}
-	text, grown := data, scratch
-	for _, step := range [2]converter{p.read, p.assign} {
-		if step == nil {
-			continue
+	text, grown, ok := data, scratch, true
+	if p.read != nil {
+		if grown, ok = p.read(scratch, data); !ok {
+			return Cell{}, scratch, PassParamType
 		}
-		start, ok := len(grown), false
-		if grown, ok = step(grown, text); !ok {
+		text = grown[len(scratch):]
+	}
+	if p.assign != nil {
+		start := len(grown)
+		if grown, ok = p.assign(grown, text); !ok {
 			return Cell{}, scratch, PassParamType
 		}
 		text = grown[start:]

@@ -15,45 +15,47 @@ func plainColumn(base uint32, category, name string) *Column {
 	return &Column{Base: base, Typmod: -1, Category: category, Name: name, Visible: true, Delimiter: ","}
 }
 
+// commonParams are what drivers send most.
+var commonParams = []struct {
+	driver, column, data string
+	oid                  uint32
+	binary               bool
+	want                 string
+}{
+	{"node-pg", "timestamptz", "2024-01-02T03:04:05.678+00:00", 0, false, "2024-01-02T03:04:05.678+00:00"},
+	{"node-pg", "int4[]", "{1,2}", 0, false, "{1,2}"},
+	{"pgjdbc setTimestamp", "timestamptz", "2024-01-02 03:04:05.678+00", 0, false, "2024-01-02 03:04:05.678+00"},
+	{"pgjdbc setString", "text", "x", oidVarchar, false, "x"},
+	{"pgjdbc setString", "bpchar", "x", oidVarchar, false, "x"},
+	{"pgjdbc setLong", "int4", string(binary.BigEndian.AppendUint64(nil, 7)), oidInt8, true, "7"},
+	{"pgjdbc setLong", "numeric", "7", oidInt8, false, "7"},
+	{"pgjdbc setInt", "int8", string(binary.BigEndian.AppendUint32(nil, 1<<32-7)), oidInt4, true, "-7"},
+	{"pgjdbc setDouble", "numeric", "0.1", oidFloat8, false, "0.1"},
+	{"pgjdbc setBoolean", "bool", "TRUE", oidBool, false, "TRUE"},
+	{"psycopg 3 int", "int8", "-32768", oidInt2, false, "-32768"},
+	{"psycopg 3 int", "int4", "5", oidInt2, false, "5"},
+	{"psycopg 3 int", "float4", "5", oidInt2, false, "5"},
+	{"psycopg 3 int", "int4", "70000", oidInt4, false, "70000"},
+	{"psycopg 3 int", "numeric", "5000000000", oidInt8, false, "5000000000"},
+	{"psycopg 3 float", "float4", "1.5", oidFloat8, false, "1.5"},
+	{"psycopg 3 Decimal", "float8", "1.50", oidNumeric, false, "1.50"},
+	{"psycopg 3 datetime", "timestamptz", "2024-01-02 03:04:05.678901", oidTimestamp, false, "2024-01-02 03:04:05.678901"},
+	{"psycopg 3 date", "timestamp", "2024-01-02", oidDate, false, "2024-01-02"},
+	{"psycopg 3 Json", "jsonb", `{"a": 1}`, oidJSON, false, `{"a": 1}`},
+	{"pgx float", "float8", string(binary.BigEndian.AppendUint64(nil, math.Float64bits(0.1))), 0, true, "0.1"},
+	{"pgx time", "timestamptz", string(binary.BigEndian.AppendUint64(nil, 757479845678901)), 0, true, "2024-01-02 03:04:05.678901+00"},
+	{"pgx slice", "int4[]", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x17\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x05", 0, true, `{"5"}`},
+	{"Npgsql string", "varchar", "é", oidText, true, "é"},
+	{"Npgsql Guid", "uuid", "0123456789abcdef", oidUUID, true, "30313233343536373839616263646566"},
+	{"Npgsql decimal", "numeric", "\x00\x02\x00\x00\x40\x00\x00\x02\x00\x01\x13\x88", oidNumeric, true, "-1.50"},
+	{"Npgsql TimeSpan", "interval", "\x00\x00\x00\x00\x00\x0f\x42\x40\x00\x00\x00\x01\xff\xff\xff\xff", oidInterval, true, "-1 mons +1 days +00:00:01"},
+}
+
 // TestCommonParamsAreTaken: what drivers send most goes the fast way. All of
 // these values are the same natively; param_pg_test.go holds that.
 func TestCommonParamsAreTaken(t *testing.T) {
 	t.Parallel()
-	be := binary.BigEndian
-	for _, test := range []struct {
-		driver, column, data string
-		oid                  uint32
-		binary               bool
-		want                 string
-	}{
-		{"node-pg", "timestamptz", "2024-01-02T03:04:05.678+00:00", 0, false, "2024-01-02T03:04:05.678+00:00"},
-		{"node-pg", "int4[]", "{1,2}", 0, false, "{1,2}"},
-		{"pgjdbc setTimestamp", "timestamptz", "2024-01-02 03:04:05.678+00", 0, false, "2024-01-02 03:04:05.678+00"},
-		{"pgjdbc setString", "text", "x", oidVarchar, false, "x"},
-		{"pgjdbc setString", "bpchar", "x", oidVarchar, false, "x"},
-		{"pgjdbc setLong", "int4", string(be.AppendUint64(nil, 7)), oidInt8, true, "7"},
-		{"pgjdbc setLong", "numeric", "7", oidInt8, false, "7"},
-		{"pgjdbc setInt", "int8", string(be.AppendUint32(nil, 1<<32-7)), oidInt4, true, "-7"},
-		{"pgjdbc setDouble", "numeric", "0.1", oidFloat8, false, "0.1"},
-		{"pgjdbc setBoolean", "bool", "TRUE", oidBool, false, "TRUE"},
-		{"psycopg 3 int", "int8", "-32768", oidInt2, false, "-32768"},
-		{"psycopg 3 int", "int4", "5", oidInt2, false, "5"},
-		{"psycopg 3 int", "float4", "5", oidInt2, false, "5"},
-		{"psycopg 3 int", "int4", "70000", oidInt4, false, "70000"},
-		{"psycopg 3 int", "numeric", "5000000000", oidInt8, false, "5000000000"},
-		{"psycopg 3 float", "float4", "1.5", oidFloat8, false, "1.5"},
-		{"psycopg 3 Decimal", "float8", "1.50", oidNumeric, false, "1.50"},
-		{"psycopg 3 datetime", "timestamptz", "2024-01-02 03:04:05.678901", oidTimestamp, false, "2024-01-02 03:04:05.678901"},
-		{"psycopg 3 date", "timestamp", "2024-01-02", oidDate, false, "2024-01-02"},
-		{"psycopg 3 Json", "jsonb", `{"a": 1}`, oidJSON, false, `{"a": 1}`},
-		{"pgx float", "float8", string(be.AppendUint64(nil, math.Float64bits(0.1))), 0, true, "0.1"},
-		{"pgx time", "timestamptz", string(be.AppendUint64(nil, 757479845678901)), 0, true, "2024-01-02 03:04:05.678901+00"},
-		{"pgx slice", "int4[]", "\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x17\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x05", 0, true, `{"5"}`},
-		{"Npgsql string", "varchar", "é", oidText, true, "é"},
-		{"Npgsql Guid", "uuid", "0123456789abcdef", oidUUID, true, "30313233343536373839616263646566"},
-		{"Npgsql decimal", "numeric", "\x00\x02\x00\x00\x40\x00\x00\x02\x00\x01\x13\x88", oidNumeric, true, "-1.50"},
-		{"Npgsql TimeSpan", "interval", "\x00\x00\x00\x00\x00\x0f\x42\x40\x00\x00\x00\x01\xff\xff\xff\xff", oidInterval, true, "-1 mons +1 days +00:00:01"},
-	} {
+	for _, test := range commonParams {
 		p, err := NewParam(commonColumns[test.column], nil, test.oid, test.binary)
 		if err != nil {
 			t.Errorf("%s into %s: %v", test.driver, test.column, err)

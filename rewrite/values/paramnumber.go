@@ -252,7 +252,7 @@ func readNumeric(dst, data []byte) ([]byte, bool) {
 	}
 	dst = strconv.AppendInt(dst, int64(group(max(weight, 0))), 10)
 	for e := weight - 1; e >= 0; e-- {
-		dst = appendDigits(dst, group(e), 4)
+		dst = appendFour(dst, group(e))
 	}
 	if scale == 0 {
 		return dst, true
@@ -260,17 +260,13 @@ func readNumeric(dst, data []byte) ([]byte, bool) {
 	dst = append(dst, '.')
 	end := len(dst) + scale
 	for e := -1; len(dst) < end; e-- {
-		dst = appendDigits(dst, group(e), 4)
+		dst = appendFour(dst, group(e))
 	}
 	return dst[:end], true
 }
 
-// appendDigits appends n in so many digits.
-func appendDigits(dst []byte, n, digits int) []byte {
-	dst = append(dst, "0000"[:digits]...)
-	for i := len(dst) - 1; digits > 0; i, digits = i-1, digits-1 {
-		dst[i] += byte(n % 10)
-		n /= 10
-	}
-	return dst
-}
+// appendFour and appendTwo append a number below 10,000 or 100 in so many
+// digits.
+func appendFour(dst []byte, n int) []byte { return appendTwo(appendTwo(dst, n/100), n%100) }
+
+func appendTwo(dst []byte, n int) []byte { return append(dst, '0'+byte(n/10), '0'+byte(n%10)) }

@@ -91,23 +91,23 @@ func appendDate(dst []byte, days int64) ([]byte, bool) {
 		month -= 12
 		year++
 	}
-	dst = appendDigits(dst, year, 4)
-	dst = appendDigits(append(dst, '-'), month, 2)
-	return appendDigits(append(dst, '-'), day, 2), true
+	dst = appendFour(dst, year)
+	dst = appendTwo(append(dst, '-'), month)
+	return appendTwo(append(dst, '-'), day), true
 }
 
 // appendTime appends a time of day up to 24:00:00.
 func appendTime(dst []byte, micros int64) []byte {
 	seconds := int(micros / microsPerSecond)
-	dst = appendDigits(dst, seconds/3600, 2)
-	dst = appendDigits(append(dst, ':'), seconds/60%60, 2)
-	dst = appendDigits(append(dst, ':'), seconds%60, 2)
+	dst = appendTwo(dst, seconds/3600)
+	dst = appendTwo(append(dst, ':'), seconds/60%60)
+	dst = appendTwo(append(dst, ':'), seconds%60)
 	fraction := int(micros % microsPerSecond)
 	if fraction == 0 {
 		return dst
 	}
-	dst = appendDigits(append(dst, '.'), fraction/1000, 3)
-	return appendDigits(dst, fraction%1000, 3)
+	dst = appendTwo(append(dst, '.'), fraction/10000)
+	return appendFour(dst, fraction%10000)
 }
 
 // plainDate takes a date only as ISO writes it, and as readDate does: the
