@@ -2,6 +2,15 @@ package rewrite
 
 import "github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 
+// InsertHead returns the length of what stands before the rows, or 0.
+func InsertHead(sql []byte) int {
+	h, reason := scanInsertHead(sql)
+	if reason != ReasonNone {
+		return 0
+	}
+	return h.list
+}
+
 // ManyRows says whether a statement is an INSERT … VALUES that begins with at
 // least n rows of constants, by its first bytes and without allocation. It
 // never looks behind the nth row. decided is false where head ends too early to

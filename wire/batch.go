@@ -34,6 +34,9 @@ func (s *session) rememberInsert(name, rest []byte) {
 	}
 	if st := newPreparedInsert(rest); st != nil {
 		st.many, _ = rewrite.ManyRows(st.sql, true, s.srv.cfg.InsertMinRows, opts)
+		if st.many {
+			st.enough, _ = rewrite.ManyRows(st.sql, true, s.enoughRows(false), opts)
+		}
 		s.statements.add(string(name), &prepared{insert: st})
 	}
 }
@@ -43,10 +46,15 @@ func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
 	switch {
 	case st.parsed && st.stmt == nil:
 		return batchRelay
-	case st.many:
+	case st.enough:
 		return batchTake
 	}
-	rows := 0
+	again := s.last != nil || s.lastBatch == st
+	if st.many && again && s.status == 'T' {
+		return batchTake
+	}
+	enough, rows := s.enoughRows(again), 0
+	s.lastBatch = nil
 	for at := 0; ; {
 		f, ok := frameAt(p[at:])
 		if !ok {
@@ -60,10 +68,13 @@ func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
 		case f.typ == 'B' && bindsUnnamedPortal(body, name):
 		case f.typ == 'D' && isPortal(body, ""):
 		case f.typ == 'E' && isExecute(body, ""):
-			if rows++; rows >= s.srv.cfg.InsertMinRows {
+			if rows++; rows >= enough {
 				return batchTake
 			}
 		default:
+			if (st.many || rows >= s.srv.cfg.InsertMinRows) && s.status == 'T' {
+				s.lastBatch = st
+			}
 			return batchRelay
 		}
 	}

@@ -99,6 +99,10 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 			return i, act
 		}
 		s.last = nil // whatever it is, it may change the table or the session
+		if !s.keepHead {
+			s.lastHead = s.lastHead[:0]
+		}
+		s.keepHead = false
 		if end > len(p) {
 			s.clientSkip = end - len(p)
 			end = len(p)
@@ -176,6 +180,7 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	if s.commitSync {
 		return actCommit, false
 	}
+	s.lastBatch = nil
 	body := f.body()
 	kind, decided := rewrite.PrefilterHead(body[:min(len(body), maxHead)], f.whole() && len(body) <= maxHead)
 	if !decided && f.open() {

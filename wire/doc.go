@@ -12,9 +12,9 @@
 //  1. handshake takes the connection to its first ReadyForQuery. A
 //     CancelRequest goes to the session's load, or is forwarded.
 //  2. An event loop relays (onloop.go), or where there is none, and for what is
-//     not relaying, two goroutines do. The client pump walks over the frames that one read brought (walkClient),
-//     pushes what the server will owe into the reply queue, and writes them to
-//     the server in one piece. The server pump does the same the other way
+//     not relaying, two goroutines do. The client pump walks over the frames that
+//     one read brought (walkClient), pushes what the server will owe into the
+//     reply queue, and writes them to the server in one piece. The server pump does the same the other way
 //     (walkServer). Nothing is decoded.
 //  3. A Query or Parse that starts with COPY stops the walk (intercept.go). The
 //     session is brought to rest: the queue is idle, and the client has all that
@@ -25,7 +25,10 @@
 //     stage means a copyTask: CopyInResponse from us, data held (copyhold.go),
 //     then handed to a bulk.Load (copytask.go), and its outcome as the reply
 //     (copyend.go).
-//  6. Relaying goes on.
+//  6. An INSERT of many rows stays in the client's buffer while an insertTask
+//     sends it on in another form (insert.go, insertstream.go, insertstage.go;
+//     batch.go and batchrun.go for the extended protocol).
+//  7. Relaying goes on.
 //
 // What the client must not see of the replies is marked in the reply queue
 // (queue.go). Notifications and changed parameters that arrive meanwhile are

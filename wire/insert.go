@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strconv"
@@ -62,6 +63,20 @@ func (s *session) insertOptions() (opts values.Options, ok bool) {
 	}, s.srv.cfg.InsertMinRows > 0 && s.srv.loader != nil && rewrite.InsertReadable(param)
 }
 
+// maxShape bounds what a session keeps of the INSERT before, and of its head.
+const maxShape = 4 << 10
+
+// enoughRows returns how many rows an INSERT needs to be taken. Inside a
+// transaction block fewer are enough where another one of the kind went before:
+// either it has left its inspection, or this one's will serve those that follow.
+// It holds s.mu.
+func (s *session) enoughRows(again bool) int {
+	if again && s.status == 'T' {
+		return s.srv.cfg.InsertMinRows
+	}
+	return max(s.srv.cfg.InsertMinRows, s.srv.cfg.InsertMinRowsAlone)
+}
+
 // maxUndecided is how far into an INSERT the walk looks for its rows.
 const maxUndecided = 256 << 10
 
@@ -76,8 +91,19 @@ func (s *session) manyRows(sql []byte, whole bool) (many, decided bool) {
 	if !ok {
 		return false, true
 	}
-	many, decided = rewrite.ManyRows(sql, whole, s.srv.cfg.InsertMinRows, opts)
+	again := s.last != nil || len(s.lastHead) > 0 && bytes.HasPrefix(sql, s.lastHead)
+	many, decided = rewrite.ManyRows(sql, whole, s.enoughRows(again), opts)
+	if decided && !many && !again && s.status == 'T' {
+		s.rememberHead(sql)
+	}
 	return many, decided || len(sql) >= maxUndecided
+}
+
+// rememberHead keeps the begin of an INSERT that is relayed, up to its rows.
+func (s *session) rememberHead(sql []byte) {
+	if n := rewrite.InsertHead(sql); n > 0 && n <= maxShape {
+		s.lastHead, s.keepHead = append(s.lastHead[:0], sql[:n]...), true
+	}
 }
 
 // onInsert handles a Query that begins with many rows to insert.
@@ -141,7 +167,7 @@ func (s *session) newInsert(body []byte) (*insertTask, rewrite.Reason) {
 	if !ok {
 		return nil, rewrite.ReasonClientEncoding
 	}
-	stmt, reason := rewrite.ParseInsert(sql, rewrite.InsertOptions{MaxBytes: s.srv.cfg.MaxStatement, Values: opts})
+	stmt, reason := s.parseInsert(sql, opts)
 	if reason != rewrite.ReasonNone {
 		return nil, reason
 	}
@@ -149,6 +175,21 @@ func (s *session) newInsert(body []byte) (*insertTask, rewrite.Reason) {
 		return nil, rewrite.ReasonNameEncoding
 	}
 	return &insertTask{s: s, stmt: stmt}, rewrite.ReasonNone
+}
+
+// parseInsert parses a text, or takes what the parser said of the one before.
+func (s *session) parseInsert(sql []byte, opts values.Options) (*rewrite.InsertStatement, rewrite.Reason) {
+	o := rewrite.InsertOptions{MaxBytes: s.srv.cfg.MaxStatement, Values: opts}
+	if s.shape != nil && s.shapeOpts == opts {
+		if stmt := s.shape.Parse(sql, o); stmt != nil {
+			return stmt, rewrite.ReasonNone
+		}
+	}
+	stmt, reason := rewrite.ParseInsert(sql, o)
+	if reason == rewrite.ReasonNone && len(sql)-(stmt.ListEnd-stmt.ListStart) <= maxShape {
+		s.shape, s.shapeOpts = stmt.Shape(), opts
+	}
+	return stmt, reason
 }
 
 // passInsert relays the Query at the front of the buffer, for a reason.

@@ -28,8 +28,11 @@ type Config struct {
 	// bytes; longer ones are relayed. Default 1 MiB.
 	MaxStatement int
 	// InsertMinRows is the smallest number of rows of an INSERT that is looked at;
-	// 0 relays every INSERT. InsertMaxBytes is the longest, 64 MiB by default.
-	InsertMinRows, InsertMaxBytes int
+	// 0 relays every INSERT. InsertMinRowsAlone is that of one outside a
+	// transaction block, or the first of its kind in one.
+	InsertMinRows, InsertMinRowsAlone int
+	// InsertMaxBytes is the longest INSERT that is looked at, 64 MiB by default.
+	InsertMaxBytes int
 	// InsertStageBytes is the length of an INSERT from which its rows go through
 	// files in S3; 0 takes all of them there, a negative number none.
 	InsertStageBytes int64

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
 )
@@ -81,6 +83,11 @@ type session struct {
 	reparse    []byte // the Parse to repeat after that commit
 	plain      int    // bytes at the front of the buffer that are relayed, whatever they are
 	last       *lastInsert
+	shape      *rewrite.InsertShape // of the last INSERT
+	shapeOpts  values.Options
+	lastHead   []byte // the head of the INSERT that was relayed just before
+	keepHead   bool   // it is that of the frame at hand
+	lastBatch  *preparedInsert
 	replays    int    // INSERTs in a row that ran natively in the end
 	insertRest int    // how many are relayed without a try
 	buffer     []byte // for the next INSERT

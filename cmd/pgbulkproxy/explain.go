@@ -72,6 +72,9 @@ func (c *explainCmd) Run(a *app) error {
 
 // explain takes the steps that a session takes.
 func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*explanation, error) {
+	if rewrite.Prefilter([]byte(sql)) == rewrite.KindInsert {
+		return explainInsert(ctx, conn, sql)
+	}
 	maxBytes := config.Default().Statement.MaxBytes
 	stmt, reason, refusal := rewrite.ParseCopy(sql, int(maxBytes))
 	if refusal != nil {
@@ -83,28 +86,39 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if reason := stmt.Inspectable(conn.ParameterStatus); reason != rewrite.ReasonNone {
 		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
 	}
-	row, err := queryText(ctx, conn, stmt.InspectSQL())
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		return &explanation{Decision: rewrite.Pass, Reason: rewrite.ReasonInspectFailed, Detail: plainError(err).Error()}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	in, err := rewrite.ParseInspection(row)
-	if err != nil {
-		return nil, err
+	in, x, err := inspect(ctx, conn, stmt.InspectSQL())
+	if in == nil {
+		return x, err
 	}
 	caps := e.Caps()
 	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, Slow: caps.Slow, InstallNeeded: caps.InstallNeeded})
-	x := &explanation{Decision: d.Way, Method: d.Method, Reason: d.Reason}
+	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
 	if d.Refusal != nil {
 		x.Detail = d.Refusal.Error()
 	}
+	return x, x.plan(e, stmt, in)
+}
+
+// inspect runs the catalog query. Without an inspection the explanation says
+// why the statement passes.
+func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Inspection, *explanation, error) {
+	row, err := queryText(ctx, conn, sql)
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) {
+		return nil, &explanation{Decision: rewrite.Pass, Reason: rewrite.ReasonInspectFailed, Detail: plainError(err).Error()}, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := rewrite.ParseInspection(row)
+	if err != nil {
+		return nil, nil, err
+	}
+	x := new(explanation)
 	if in.Found {
 		x.Table, x.Columns = pgident.Qualified(in.Schema, in.Table), in.Columns
 	}
-	return x, x.plan(e, stmt, in)
+	return in, x, nil
 }
 
 // plan fills in the SQL of a staged statement.
@@ -166,7 +180,10 @@ func (x *explanation) writeText(w io.Writer) error {
 			b.WriteString("  " + strings.ReplaceAll(sql, "\n", "\n  ") + ";\n")
 		}
 	}
-	if x.Decision == rewrite.Stage {
+	switch x.Decision {
+	case rewrite.Stream:
+		b.WriteString("An INSERT with fewer rows than insert.min_rows is relayed; from insert.stage_bytes on its rows go through files.\n")
+	case rewrite.Stage:
 		b.WriteString("Data that ends before stage.min_bytes is sent natively.\n")
 	}
 	_, err := io.WriteString(w, b.String())

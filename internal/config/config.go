@@ -123,6 +123,9 @@ type Insert struct {
 	// MinRows is the smallest number of rows that is looked at. Default 50, at
 	// least 2.
 	MinRows int
+	// MinRowsAlone is that of an INSERT that nothing of its kind went before.
+	// Default 500, at least 2.
+	MinRowsAlone int
 	// MaxBytes is the longest INSERT that is looked at. Default 64 MiB, 64 KiB to
 	// 1 GiB.
 	MaxBytes int64

@@ -176,8 +176,11 @@ func stageKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "insert.min_rows", Kind: Int, Default: "50", Min: 2, Max: 1_000_000_000,
-			Doc:   "The smallest number of rows of an INSERT … VALUES that is sent on as COPY or as arrays; smaller ones are relayed.",
+			Doc:   "The smallest number of rows of an INSERT … VALUES, or of a batch, that is sent on as COPY or as arrays, where one of the kind went just before in the same transaction block; smaller ones are relayed.",
 			field: func(c *Config) any { return &c.Insert.MinRows }},
+		{Name: "insert.min_rows_alone", Kind: Int, Default: "500", Min: 2, Max: 1_000_000_000,
+			Doc:   "The same for an INSERT outside a transaction block, or the first of its kind inside one: looking at the table costs the server as much as some hundred rows.",
+			field: func(c *Config) any { return &c.Insert.MinRowsAlone }},
 		{Name: "insert.max_bytes", Kind: Size, Default: "64MiB", Min: 64 * kib, Max: gib,
 			Doc:   "The longest INSERT that is looked at; twice its length is taken from stage.memory_bytes, and where that has no room it is relayed.",
 			field: func(c *Config) any { return &c.Insert.MaxBytes }},
