@@ -242,6 +242,12 @@ func hardSamples() map[uint32][][]byte {
 		hard[oidName] = append(hard[oidName], bytes.Repeat([]byte("n"), n), bytes.Repeat([]byte("é"), n/2))
 	}
 	i64(oidInt8, 1<<53+1, 1e15, 1e15-1, -1e15, 1<<63-1, -1<<63)
+	addHardGroups(hard)
+	return hard
+}
+
+// addHardGroups adds values that are made of several.
+func addHardGroups(hard map[uint32][][]byte) {
 	numeric := func(weight, sign, scale int, groups ...uint16) {
 		b := binary.BigEndian.AppendUint16(nil, uint16(len(groups)))
 		for _, n := range append([]uint16{uint16(weight), uint16(sign), uint16(scale)}, groups...) {
@@ -261,11 +267,27 @@ func hardSamples() map[uint32][][]byte {
 		numeric(0, sign, 0, 0, 9999)
 		numeric(0, sign, 5, 10000)
 	}
+	array := func(words ...uint32) {
+		var b []byte
+		for _, w := range words {
+			b = binary.BigEndian.AppendUint32(b, w)
+		}
+		hard[1007] = append(hard[1007], b)
+	}
+	array(0, 0, oidInt4)
+	array(0, 2, oidInt4)
+	array(0, 0, oidInt4, 0)
+	array(1, 0, oidInt4, 0, 1)
+	array(1, 1, oidInt4, 1, 1, 4, 7)
+	array(1, 2, oidInt4, 1, 1, 4, 7)
+	array(1, 0, oidInt8, 1, 1, 4, 7)
+	array(1, 0, oidInt4, 1, 1, 4, 7, 7)
+	array(1, 0, oidInt4, 1<<32-1, 1, 4, 7)
+	array(2, 0, oidInt4, 1, 1, 1, 1, 4, 7)
 	numeric(249, 0, 0, 1)
 	numeric(250, 0, 0, 1)
 	numeric(-250, 0, 1000, 1)
 	numeric(0, 0, 0x4000, 1)
-	return hard
 }
 
 func (l *loader) addBinary(tg *target, oid uint32, lists ...[][]byte) {
