@@ -246,6 +246,7 @@ func TestPassReasons(t *testing.T) {
 	for reason, pass := range map[Reason]values.Pass{
 		ReasonCast: values.PassCast, ReasonConstant: values.PassConstant, ReasonColumnType: values.PassColumnType,
 		ReasonNumber: values.PassNumber, ReasonNUL: values.PassNUL,
+		ReasonParamType: values.PassParamType, ReasonParameter: values.PassParameter,
 	} {
 		if string(reason) != string(pass) {
 			t.Errorf("%q, %q", reason, pass)

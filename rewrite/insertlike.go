@@ -1,6 +1,10 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
+)
 
 // InsertShape remembers a statement for others that differ from it in their rows
 // alone: what the parser said holds for them, too. The zero value fits none.
@@ -33,6 +37,25 @@ func (f *InsertShape) Parse(sql []byte, opts InsertOptions) *InsertStatement {
 		return nil
 	}
 	return &s
+}
+
+// Begin returns a statement of this shape whose rows were not read yet: the
+// caller reads all of them and then asks Ended. nil says that the text does not
+// begin like that.
+func (f *InsertShape) Begin(sql []byte) *InsertStatement {
+	if len(f.head) == 0 || f.stmt.Source != nil || !bytes.HasPrefix(sql, f.head) || bytes.IndexByte(sql, 0) >= 0 {
+		return nil
+	}
+	s := f.stmt
+	s.SQL, s.ListEnd, s.Rows, s.MaxParam, s.HasDefault = sql, 0, 0, 0, false
+	return &s
+}
+
+// Ended says whether a statement that Begin returned has this shape, now that a
+// lexer has read its n rows.
+func (f *InsertShape) Ended(s *InsertStatement, l *values.Lexer, n int) bool {
+	s.ListEnd, s.Rows, s.MaxParam, s.HasDefault = l.Offset(), n, l.MaxParam(), l.HasDefault()
+	return s.MaxParam == 0 && !s.HasDefault && bytes.Equal(s.SQL[s.ListEnd:], f.tail)
 }
 
 // HasHead says whether a text begins as the statement did, up to its rows.

@@ -74,6 +74,8 @@ const (
 	ReasonColumnType     Reason = "insert_column_type"
 	ReasonNumber         Reason = "insert_number"
 	ReasonNUL            Reason = "insert_nul"
+	ReasonParamType      Reason = "insert_param_type"
+	ReasonParameter      Reason = "insert_parameter"
 	ReasonRows           Reason = "rows"
 	ReasonArrays         Reason = "arrays"
 
@@ -198,6 +200,8 @@ func Reasons() []ReasonInfo {
 		{ReasonColumnType, "classify", "What the column's type makes of a string depends on the way it comes."},
 		{ReasonNumber, "classify", "A number has too many digits."},
 		{ReasonNUL, "classify", "A value has a NUL byte."},
+		{ReasonParamType, "classify", "A parameter's type is not its column's, or its binary form is not known."},
+		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},

@@ -190,11 +190,15 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	case rewrite.KindCopy:
 		return actQuery, false
 	case rewrite.KindInsert:
+		if s.insertAhead && f.at == 0 {
+			return actInsert, false // it was counted before
+		}
 		many, decided := s.manyRows(trimZero(body), f.whole())
 		if !decided {
 			return actFill, false
 		}
 		if many {
+			s.insertAhead = true
 			return actInsert, false
 		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)

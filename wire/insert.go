@@ -50,6 +50,11 @@ type lastInsert struct {
 	schema, table string
 	columns       []string
 	insp          *rewrite.Inspection
+	// What the next one of the same shape, and in the same session's settings,
+	// needs besides; shape is nil where there is none such.
+	shape   *rewrite.InsertShape
+	opts    values.Options
+	encoder *values.Encoder
 }
 
 // insertOptions say how the session's INSERTs are read. ok is false where they
@@ -108,6 +113,7 @@ func (s *session) rememberHead(sql []byte) {
 
 // onInsert handles a Query that begins with many rows to insert.
 func (s *session) onInsert() error {
+	s.insertAhead = false
 	memory := s.srv.loader.Memory()
 	if err := s.cr.Need(frame.HeaderLen); err != nil {
 		return err
@@ -129,6 +135,9 @@ func (s *session) onInsert() error {
 	if err != nil {
 		return err
 	}
+	if t := s.sameInsert(body); t != nil {
+		return t.run(frame.HeaderLen + len(body))
+	}
 	t, reason := s.newInsert(body)
 	if reason != rewrite.ReasonNone {
 		return s.passInsert(reason)
@@ -145,6 +154,29 @@ func (s *session) onInsert() error {
 		t.inBlock = true
 	}
 	return t.run(frame.HeaderLen + len(body))
+}
+
+// sameInsert returns a task for an INSERT that differs from the one before in its
+// rows alone, and whose rows are encoded already; nil where it is not that.
+func (s *session) sameInsert(body []byte) *insertTask {
+	l := s.last
+	sql, rest, ok := frame.CString(body)
+	if l == nil || l.shape == nil || !ok || len(rest) > 0 || s.unsynced || s.insertRest > 0 {
+		return nil
+	}
+	s.mu.Lock()
+	idle := s.atRest() && s.status == 'T'
+	opts, ok := s.insertOptions()
+	s.mu.Unlock()
+	limit := s.srv.cfg.InsertStageBytes
+	if !idle || !ok || opts != l.opts || limit >= 0 && int64(len(sql)) >= limit {
+		return nil
+	}
+	t := &insertTask{s: s, stmt: l.shape.Begin(sql), insp: l.insp, inBlock: true}
+	if t.stmt == nil || !t.encodeSame(l) {
+		return nil
+	}
+	return t
 }
 
 // newInsert judges the text of a Query.
@@ -204,6 +236,9 @@ func (s *session) passInsert(reason rewrite.Reason) error {
 func (t *insertTask) run(size int) error {
 	s := t.s
 	t.began = time.Now()
+	if t.out != nil {
+		return t.sent(t.send(), rewrite.Decision{Way: rewrite.Stream, Method: rewrite.MethodRows, Reason: rewrite.ReasonRows}, size)
+	}
 	d, err := t.decide()
 	var staged *rewrite.CopyStatement
 	if err == nil && d.Way == rewrite.Stream {
@@ -230,6 +265,12 @@ func (t *insertTask) run(size int) error {
 	default:
 		return t.pass(d.Reason, size)
 	}
+	return t.sent(err, d, size)
+}
+
+// sent goes on when the server has answered.
+func (t *insertTask) sent(err error, d rewrite.Decision, size int) error {
+	s := t.s
 	e := pgerr.As(err)
 	switch {
 	case err == nil:

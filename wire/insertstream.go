@@ -54,6 +54,23 @@ func (t *insertTask) encode(method rewrite.Method) error {
 	return nil
 }
 
+// encodeSame is encode for rows that go by COPY, and whose statement is known but
+// for them. It leaves an encoder for the next one of its kind.
+func (t *insertTask) encodeSame(l *lastInsert) bool {
+	out := frame.AppendString(t.s.takeBuffer(), 'Q', beforeInsert+t.stmt.GuardSQL(t.insp)+"; "+t.stmt.RowsSQL(t.insp)+afterInsert)
+	lexer := t.stmt.Lexer(l.opts)
+	rows := 0
+	out, err := appendRows(out, l.encoder, func(f func([]values.Cell) error) error {
+		return eachRow(lexer, func(cells []values.Cell) error { rows++; return f(cells) })
+	})
+	if err != nil || !l.shape.Ended(t.stmt, lexer, rows) {
+		t.s.giveBuffer(out)
+		return false
+	}
+	t.out, t.main, t.ready = out, 1, 1
+	return true
+}
+
 // eachRow calls f with the constants of each row.
 func (t *insertTask) eachRow(f func(cells []values.Cell) error) error {
 	s := t.s
@@ -100,9 +117,18 @@ func (t *insertTask) encodeRows(before, after string) error {
 		return err
 	}
 	out := frame.AppendString(t.out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
+	t.out, err = appendRows(out, encoder, t.eachRow)
+	if l := t.s.last; l != nil && t.batch == nil && t.stmt.Source == nil && t.s.shape.HasHead(t.stmt.SQL) {
+		l.shape, l.opts, l.encoder = t.s.shape, t.s.shapeOpts, encoder
+	}
+	return err
+}
+
+// appendRows appends rows as CopyData of about maxCopyData each, and CopyDone.
+func appendRows(out []byte, encoder *values.Encoder, each func(func([]values.Cell) error) error) ([]byte, error) {
 	start := len(out)
 	out = frame.AppendHead(out, 'd', 0)
-	err = t.eachRow(func(cells []values.Cell) (err error) {
+	err := each(func(cells []values.Cell) (err error) {
 		if len(out)-start > maxCopyData {
 			frame.SetLen(out[start:])
 			start = len(out)
@@ -112,8 +138,7 @@ func (t *insertTask) encodeRows(before, after string) error {
 		return err
 	})
 	frame.SetLen(out[start:])
-	t.out = frame.Append(out, 'c', nil)
-	return err
+	return frame.Append(out, 'c', nil), err
 }
 
 // encodeArrays makes a Query with the INSERT. Where the client wants results

@@ -88,9 +88,11 @@ type session struct {
 	lastHead   []byte // the head of the INSERT that was relayed just before
 	keepHead   bool   // it is that of the frame at hand
 	lastBatch  *preparedInsert
-	replays    int    // INSERTs in a row that ran natively in the end
-	insertRest int    // how many are relayed without a try
-	buffer     []byte // for the next INSERT
+	// insertAhead: the INSERT at which the walk stopped is next.
+	insertAhead bool
+	replays     int    // INSERTs in a row that ran natively in the end
+	insertRest  int    // how many are relayed without a try
+	buffer      []byte // for the next INSERT
 }
 
 // cancelable is a load that a CancelRequest can end.

@@ -8,6 +8,8 @@
 // not a constant, or whose value in its column is not surely that text, is
 // refused, and the statement goes to the server as it is.
 //
+// The parameters of a Bind become such constants, too (param.go).
+//
 // The life of one list: the lexer is placed behind the word VALUES, Row returns
 // the cells of one row after the other, which point into the statement where
 // nothing had to be decoded, and an Encoder turns each into a line of COPY text (AppendRow), or its cells

@@ -1,5 +1,7 @@
 package values
 
+import "bytes"
+
 // Pass says why a constant has no COPY text that surely stores the same value.
 // It is a fixed word, never anything of the client's.
 type Pass string
@@ -111,6 +113,9 @@ func waysOf(c *Column) (ways [Default + 1]way) {
 	case oidOID:
 		ways[Integer] = asUnsigned
 	case oidText, oidVarchar, oidBPChar:
+		if c.UserCast {
+			break // somebody's own assignment from a number, or from bool perhaps
+		}
 		// bool has a cast to these three alone; other string types would get
 		// what its output function says, t or f.
 		ways[True], ways[False] = asWord, asWord
@@ -187,6 +192,23 @@ func (e *Encoder) AppendRow(dst []byte, cells []Cell) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
+// takes says whether a string goes into the column as it is.
+func (c *column) takes(text []byte) error {
+	if c.ways[String] != asText {
+		return PassColumnType
+	}
+	if c.Base == oidNumeric && c.Typmod >= 0 && (len(text) > maxPlainNumeric || bytes.ContainsAny(text, "eE")) {
+		// Without its modifier numeric has no room for some that COPY rounds to zero.
+		if _, ok := modestNumber(nil, text); !ok {
+			return PassNumber
+		}
+	}
+	return nil
+}
+
+// maxPlainNumeric is a length at which no digits can be out of numeric's range.
+const maxPlainNumeric = 100
+
 func (c *column) append(dst []byte, cell *Cell) ([]byte, error) {
 	if cell.Cast != nil && !c.casts(cell) {
 		return dst, PassCast
@@ -195,8 +217,8 @@ func (c *column) append(dst []byte, cell *Cell) ([]byte, error) {
 	case Null:
 		return append(dst, '\\', 'N'), nil
 	case String:
-		if c.ways[String] != asText {
-			return dst, PassColumnType
+		if err := c.takes(cell.Text); err != nil {
+			return dst, err
 		}
 		return appendEscaped(dst, cell.Text)
 	case Integer, Decimal:

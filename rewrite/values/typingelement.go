@@ -35,8 +35,8 @@ func (c *column) element(dst []byte, cell *Cell) ([]byte, error) {
 		if cell.Cast != nil && !c.casts(cell) {
 			return dst, PassCast
 		}
-		if c.ways[String] != asText {
-			return dst, PassColumnType
+		if err := c.takes(cell.Text); err != nil {
+			return dst, err
 		}
 		return pgident.AppendElement(dst, cell.Text), nil
 	}
