@@ -88,6 +88,7 @@ const (
 	ReasonMemory            Reason = "memory"
 	ReasonBatchConflict     Reason = "batch_conflict"
 	ReasonBatchReturning    Reason = "batch_returning"
+	ReasonRowLimit          Reason = "row_limit"
 	ReasonNativeReplay      Reason = "native_replay"
 
 	// Reasons of the moment, which the loader and the service connections find.
@@ -208,6 +209,7 @@ func Reasons() []ReasonInfo {
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
 		{ReasonSmall, "session", "The data ended before stage.min_bytes, or an INSERT has fewer rows than insert.min_rows."},
 		{ReasonBatchConflict, "session", "Each Execute of a batch with ON CONFLICT has a tag of its own, which one statement in place of all does not tell."},
+		{ReasonRowLimit, "session", "An Execute asks for some of the rows of RETURNING."},
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},

@@ -67,11 +67,14 @@ func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
 		switch body := f.body(); {
 		case f.typ == 'B' && bindsUnnamedPortal(body, name):
 		case f.typ == 'D' && isPortal(body, ""):
-		case f.typ == 'E' && isExecute(body, ""):
+		case f.typ == 'E' && runsUnnamedPortal(body):
 			if rows++; rows >= enough {
 				return batchTake
 			}
 		default:
+			if rows > 1 || st.many {
+				s.srv.metrics.pass(rewrite.KindInsert, rewrite.ReasonSmall)
+			}
 			if (st.many || rows >= s.srv.cfg.InsertMinRows) && s.status == 'T' {
 				s.lastBatch = st
 			}
@@ -98,6 +101,10 @@ func bindsUnnamedPortal(body, name []byte) bool {
 		len(body) > 1+len(name) && body[1+len(name)] == 0
 }
 
+// runsUnnamedPortal says whether an Execute runs the unnamed portal, with a row
+// limit or without. pgjdbc always sends one.
+func runsUnnamedPortal(body []byte) bool { return len(body) == 5 && body[0] == 0 }
+
 // batch is a run at the front of the client's buffer.
 type batch struct {
 	st *preparedInsert
@@ -107,6 +114,7 @@ type batch struct {
 	described []bool
 	size      int // of all messages, with the Sync
 	reserved  int64
+	limited   bool   // an Execute has a row limit, which says nothing where no rows come
 	results   []byte // the formats that the last Bind wants, with their count
 }
 
@@ -156,7 +164,8 @@ func (s *session) gatherNext(b *batch, name []byte, expect *byte) (rewrite.Reaso
 		*expect = 'E'
 	case f.typ == 'D' && *expect == 'E' && isPortal(body, "") && !b.described[len(b.described)-1]:
 		b.described[len(b.described)-1] = true
-	case f.typ == 'E' && *expect == 'E' && isExecute(body, ""):
+	case f.typ == 'E' && *expect == 'E' && runsUnnamedPortal(body):
+		b.limited = b.limited || !isExecute(body, "")
 		*expect = 'B'
 	case f.typ == 'S' && *expect == 'B':
 		*expect = 0

@@ -38,6 +38,7 @@ func (s *session) onBatch() error {
 	if reason != rewrite.ReasonNone {
 		return s.passBatch(reason, max(b.size, 1))
 	}
+	s.lastBatch = st.insert // where this one passes, the next may not
 	ok, err := s.syncAhead()
 	switch {
 	case errors.Is(err, errSkipping):
@@ -81,6 +82,8 @@ func (s *session) judgeBatch(b *batch) rewrite.Reason {
 		return rewrite.ReasonNameEncoding
 	case lost:
 		return rewrite.ReasonTooLong
+	case b.limited && stmt.Returning != "":
+		return rewrite.ReasonRowLimit
 	case len(b.binds)*stmt.Rows < s.srv.cfg.InsertMinRows:
 		return rewrite.ReasonSmall
 	case len(b.binds) > 1 && stmt.Conflict != rewrite.ConflictError:

@@ -119,11 +119,14 @@ func (in *injector) Exec(ctx context.Context, sql string) ([]bulk.Result, error)
 	}
 }
 
-func (in *injector) ready(body []byte) {
+func (in *injector) ready(body []byte) { in.s.ready(body) }
+
+// ready notes the ReadyForQuery of a statement of ours.
+func (s *session) ready(body []byte) {
 	if len(body) == 1 {
-		in.s.mu.Lock()
-		in.s.status = body[0]
-		in.s.mu.Unlock()
+		s.mu.Lock()
+		s.status = body[0]
+		s.mu.Unlock()
 	}
 }
 

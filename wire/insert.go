@@ -35,8 +35,9 @@ type insertTask struct {
 	// opened: the session is where opening has brought it.
 	opened bool
 	out    []byte
-	ready  int // ReadyForQuerys that answer out, of which main end the statement
+	ready  int // ReadyForQuerys still to come, of which main end the statement
 	main   int
+	failed error
 	// kept are the server's messages for the client, but for those of a batch
 	// rowDescription and the tag.
 	kept           []byte
@@ -237,7 +238,7 @@ func (t *insertTask) run(size int) error {
 	s := t.s
 	t.began = time.Now()
 	if t.out != nil {
-		return t.sent(t.send(), rewrite.Decision{Way: rewrite.Stream, Method: rewrite.MethodRows, Reason: rewrite.ReasonRows}, size)
+		return t.sent(t.send(), streamedRows, size)
 	}
 	d, err := t.decide()
 	var staged *rewrite.CopyStatement
@@ -267,6 +268,9 @@ func (t *insertTask) run(size int) error {
 	}
 	return t.sent(err, d, size)
 }
+
+// streamedRows is the decision on an INSERT that is like the one before.
+var streamedRows = rewrite.Decision{Way: rewrite.Stream, Method: rewrite.MethodRows, Reason: rewrite.ReasonRows}
 
 // sent goes on when the server has answered.
 func (t *insertTask) sent(err error, d rewrite.Decision, size int) error {
@@ -371,6 +375,11 @@ func (s *session) noteReplay() {
 
 // succeed answers the client.
 func (t *insertTask) succeed(size int) error {
+	return t.s.writeClient(t.reply(size))
+}
+
+// reply ends the statement, and returns what the client gets.
+func (t *insertTask) reply(size int) []byte {
 	s := t.s
 	s.replays = 0
 	s.cr.Discard(size)
@@ -380,7 +389,7 @@ func (t *insertTask) succeed(size int) error {
 		s.unsynced, s.executed = false, false
 	}
 	out = append(out, s.takePending()...)
-	return s.writeClient(readyFrame(out, s.txStatus()))
+	return readyFrame(out, s.txStatus())
 }
 
 // cancelled ends a statement whose end is the client's: a cancel, a timeout, a

@@ -63,7 +63,7 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 	}
 	s.keepUnsettled(load)
 	t.setTag(fmt.Sprintf("INSERT 0 %d", rows))
-	return t.check(nil)
+	return t.check()
 }
 
 // beforeStage is what goes before the load inside the client's block.

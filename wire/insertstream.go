@@ -207,33 +207,45 @@ func (t *insertTask) send() error {
 	if err != nil {
 		return fmt.Errorf("write to server: %w", err)
 	}
-	var failed error
-	for left := t.ready; left > 0; {
-		f, err := in.next(s.ctx)
+	return t.collect(in)
+}
+
+// collect takes the answers to what was written.
+func (t *insertTask) collect(in *injector) error {
+	for t.ready > 0 {
+		f, err := in.next(t.s.ctx)
 		if err != nil {
 			return err
 		}
-		main := t.ready-left < t.main
-		switch f.typ {
-		case 'C':
-			t.complete(f.body)
-		case 'E':
-			if failed == nil && main {
-				failed = pgerr.Parse(f.body)
-			}
-		case 'T':
-			t.rowDescription = frame.Append(nil, 'T', f.body)
-			if t.batch == nil {
-				t.kept = append(t.kept, t.rowDescription...)
-			}
-		case 'D', 'N':
-			t.kept = frame.Append(t.kept, f.typ, f.body)
-		case 'Z':
-			in.ready(f.body)
-			left--
-		}
+		t.note(f.typ, f.body)
 	}
-	return t.check(failed)
+	return t.check()
+}
+
+// note takes one message of the server.
+func (t *insertTask) note(typ byte, body []byte) {
+	switch typ {
+	case 'C':
+		t.complete(body)
+	case 'E':
+		if t.failed == nil && t.main > 0 {
+			t.failed = pgerr.Parse(body)
+		}
+	case 'T':
+		t.rowDescription = frame.Append(nil, 'T', body)
+		if t.batch == nil {
+			t.kept = append(t.kept, t.rowDescription...)
+		}
+	case 'D':
+		t.kept = frame.Append(t.kept, typ, body)
+	case 'N':
+		// Its position is one in our statement.
+		t.kept = frame.Append(t.kept, typ, pgerr.Parse(body).With('P', "").AppendBody(nil))
+	case 'Z':
+		t.s.ready(body)
+		t.ready--
+		t.main--
+	}
 }
 
 // complete notes the tag that is the client's: of the COPY, or of the INSERT.
@@ -262,9 +274,9 @@ func (t *insertTask) setTag(tag string) {
 // given. No error of its own tells us, so the session cannot go on.
 var errCount = errors.New("the server inserted another number of rows than it was sent")
 
-func (t *insertTask) check(failed error) error {
-	if failed != nil {
-		return failed
+func (t *insertTask) check() error {
+	if t.failed != nil {
+		return t.failed
 	}
 	rows := t.stmt.Rows
 	if t.batch != nil {

@@ -83,6 +83,9 @@ func (s *session) awaitClient() error {
 	case <-s.ctx.Done():
 		err = context.Cause(s.ctx)
 	}
+	if s.flight != nil && err == nil {
+		return s.finishFlight()
+	}
 	s.drive()
 	if err == nil && o.owed > 0 {
 		err = s.writeServer(s.cr.Buffered()[:o.owed])
@@ -170,7 +173,7 @@ func (s *session) Ready(c *evloop.Conn, readable, _ bool) {
 	}
 	var ok bool
 	if c == o.client {
-		ok = s.loopUp()
+		ok = s.flight == nil && s.loopUp()
 	} else {
 		ok = s.loopDown()
 	}
@@ -199,7 +202,7 @@ func (s *session) loopUp() bool {
 			return false
 		}
 	}
-	return act == actFill
+	return act == actFill || act == actInsert && s.loopInsert()
 }
 
 // loopDown is loopUp for what the server has sent.
@@ -208,6 +211,9 @@ func (s *session) loopDown() bool {
 	s.sr.Took(n)
 	if err != nil {
 		return s.loopFailed(err)
+	}
+	if s.flight != nil {
+		return s.flightDown()
 	}
 	return s.relayDown()
 }

@@ -6,6 +6,7 @@ package pgerr
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // SQLSTATE codes that the proxy itself raises or decides on, from Appendix A
@@ -64,8 +65,12 @@ func (e *Error) Get(typ byte) string {
 	return ""
 }
 
-// With returns a copy in which the field of that type has the given value; an
-// empty value removes the field.
+// fieldOrder is the order in which the server sends fields (send_message_to_frontend
+// in elog.c).
+const fieldOrder = "SVCMDHWstcdnPpqFLR"
+
+// With returns a copy in which the field of that type has the given value, in the
+// place where the server would send it; an empty value removes the field.
 func (e *Error) With(typ byte, value string) *Error {
 	c := &Error{Fields: make([]Field, 0, len(e.Fields)+1)}
 	done := value == ""
@@ -75,6 +80,8 @@ func (e *Error) With(typ byte, value string) *Error {
 				continue
 			}
 			f.Value, done = value, true
+		} else if !done && strings.IndexByte(fieldOrder, f.Type) > strings.IndexByte(fieldOrder, typ) && e.Get(typ) == "" {
+			c.Fields, done = append(c.Fields, Field{typ, value}), true
 		}
 		c.Fields = append(c.Fields, f)
 	}
