@@ -114,6 +114,7 @@ type batch struct {
 	described []bool
 	size      int // of all messages, with the Sync
 	reserved  int64
+	r         *resolver
 	limited   bool   // an Execute has a row limit, which says nothing where no rows come
 	results   []byte // the formats that the last Bind wants, with their count
 }

@@ -96,6 +96,7 @@ func (s *session) judgeBatch(b *batch) rewrite.Reason {
 
 // runBatch takes the run over.
 func (s *session) runBatch(b *batch) error {
+	b.r = &s.resolver
 	t := &insertTask{s: s, stmt: b.st.stmt, batch: b, inBlock: s.txStatus() == 'T'}
 	return t.run(b.size)
 }
@@ -169,7 +170,12 @@ func (a *bindArgs) binary(n int) (is bool, err error) {
 
 // rows calls f with the constants of each row of the run.
 func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Column, f func([]values.Cell) error) error {
-	r := resolver{b: b, columns: columns}
+	r := b.r
+	r.b, r.columns = b, columns
+	clear(r.params)
+	if len(r.params) != len(columns) {
+		r.params = make([]resolved, len(columns))
+	}
 	for _, at := range b.binds {
 		bind, _ := frameAt(buffered[at:])
 		if err := r.args.parse(bind.body()); err != nil {
@@ -193,13 +199,37 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 	return nil
 }
 
-// resolver puts parameters in the place of their numbers.
+// resolver puts parameters in the place of their numbers. A session uses it
+// again for its next batch.
 type resolver struct {
 	b       *batch
 	columns []values.Column
 	args    bindArgs
 	cells   []values.Cell
 	scratch []byte
+	params  []resolved // of each column, for its last parameter
+}
+
+// resolved is what is known of a parameter without a cast.
+type resolved struct {
+	known  bool
+	oid    uint32
+	binary bool
+	param  values.Parameter
+}
+
+// param returns what a column's parameter becomes.
+func (r *resolver) param(column int, c *values.Cell, bin bool) (*values.Parameter, error) {
+	p, oid := &r.params[column], r.b.st.oid(c.Number)
+	if p.known && c.Cast == nil && p.oid == oid && p.binary == bin {
+		return &p.param, nil
+	}
+	param, err := values.NewParam(&r.columns[column], c.Cast, oid, bin)
+	if err != nil {
+		return nil, err
+	}
+	*p = resolved{known: c.Cast == nil, oid: oid, binary: bin, param: param}
+	return &p.param, nil
 }
 
 func (r *resolver) row(cells []values.Cell, f func([]values.Cell) error) error {
@@ -213,8 +243,11 @@ func (r *resolver) row(cells []values.Cell, f func([]values.Cell) error) error {
 		if err != nil {
 			return err
 		}
-		*c, r.scratch, err = values.ParamCell(&r.columns[i], c.Cast, r.b.st.oid(c.Number), bin, r.args.values[c.Number-1], r.scratch)
+		p, err := r.param(i, c, bin)
 		if err != nil {
+			return err
+		}
+		if *c, r.scratch, err = p.Cell(r.args.values[c.Number-1], r.scratch); err != nil {
 			return err
 		}
 	}

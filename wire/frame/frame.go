@@ -153,7 +153,7 @@ func (r *Reader) grow() {
 // Need fills until n bytes are buffered. The caller bounds n.
 func (r *Reader) Need(n int) error {
 	if n > maxBuffer && n > len(r.buf) {
-		whole := make([]byte, n)
+		whole := make([]byte, max(n, 2*len(r.buf))) // the caller may want more soon
 		r.w = copy(whole, r.buf[r.r:r.w])
 		r.r, r.full, r.buf = 0, 0, whole
 	}
