@@ -33,7 +33,9 @@ func (s *session) rememberInsert(name, rest []byte) {
 		return
 	}
 	if st := newPreparedInsert(rest); st != nil {
-		st.many, _ = rewrite.ManyRows(st.sql, true, s.srv.cfg.InsertMinRows, opts)
+		if n := s.srv.cfg.InsertMinRowsBind; n > 0 {
+			st.many, _ = rewrite.ManyRows(st.sql, true, max(n, s.srv.cfg.InsertMinRows), opts)
+		}
 		if st.many {
 			st.enough, _ = rewrite.ManyRows(st.sql, true, s.enoughRows(false), opts)
 		}

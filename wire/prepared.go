@@ -36,7 +36,7 @@ type prepared struct {
 type preparedInsert struct {
 	sql  []byte
 	oids []uint32 // of the parameters, as declared; zero is left to the server
-	// many: it has insert.min_rows rows by itself; enough: and as many as one
+	// many: it has insert.min_rows_bind rows by itself; enough: and as many as one
 	// that stands alone must have.
 	many, enough bool
 

@@ -126,6 +126,9 @@ type Insert struct {
 	// MinRowsAlone is that of an INSERT that nothing of its kind went before.
 	// Default 500, at least 2.
 	MinRowsAlone int
+	// MinRowsBind is that of an INSERT with all rows in one Bind. Default 0: they
+	// are relayed.
+	MinRowsBind int
 	// MaxBytes is the longest INSERT that is looked at. Default 64 MiB, 64 KiB to
 	// 1 GiB.
 	MaxBytes int64
