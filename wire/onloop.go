@@ -83,10 +83,13 @@ func (s *session) awaitClient() error {
 	case <-s.ctx.Done():
 		err = context.Cause(s.ctx)
 	}
-	if s.flight != nil && err == nil {
+	if err == nil && s.flight != nil {
 		return s.finishFlight()
 	}
 	s.drive()
+	if s.flight != nil {
+		s.dropFlight() // the session ends
+	}
 	if err == nil && o.owed > 0 {
 		err = s.writeServer(s.cr.Buffered()[:o.owed])
 		s.cr.Discard(o.owed)
