@@ -109,7 +109,13 @@ func runsUnnamedPortal(body []byte) bool { return len(body) == 5 && body[0] == 0
 
 // batch is a run at the front of the client's buffer.
 type batch struct {
-	st *preparedInsert
+	st   *preparedInsert
+	name []byte // of the statement
+	// expect is what may come next: a Bind (or the Sync), an Execute (or a
+	// Describe), or 0 for nothing.
+	expect byte
+	// encoded is how many of binds were turned into rows.
+	encoded int
 	// binds are the offsets of the Bind messages; described says which of them
 	// a Describe follows.
 	binds     []int
@@ -121,24 +127,19 @@ type batch struct {
 	results   []byte // the formats that the last Bind wants, with their count
 }
 
-// gather reads to the Sync. It leaves all in the buffer.
-func (s *session) gather(name []byte, st *preparedInsert) (*batch, rewrite.Reason, error) {
-	b := &batch{st: st}
-	expect := byte('B')
-	for {
-		reason, err := s.gatherNext(b, name, &expect)
-		if err != nil || reason != rewrite.ReasonNone {
-			return b, reason, err
-		}
-		if expect == 0 {
-			return b, rewrite.ReasonNone, nil
+// gather reads to the Sync, or until the run has so many Binds. It leaves all in
+// the buffer.
+func (s *session) gather(b *batch, binds int) (rewrite.Reason, error) {
+	for b.expect != 0 && (len(b.binds) < binds || b.expect != 'B') {
+		if reason, err := s.gatherNext(b); err != nil || reason != rewrite.ReasonNone {
+			return reason, err
 		}
 	}
+	return rewrite.ReasonNone, nil
 }
 
-// gatherNext takes one frame; expect is what may come: a Bind (or a Sync), an
-// Execute (or a Describe), nothing.
-func (s *session) gatherNext(b *batch, name []byte, expect *byte) (rewrite.Reason, error) {
+// gatherNext takes one frame.
+func (s *session) gatherNext(b *batch) (rewrite.Reason, error) {
 	if err := s.cr.Need(b.size + frame.HeaderLen); err != nil {
 		return rewrite.ReasonInPipeline, err
 	}
@@ -162,16 +163,16 @@ func (s *session) gatherNext(b *batch, name []byte, expect *byte) (rewrite.Reaso
 	}
 	f, _ := frameAt(s.cr.Buffered()[b.size:])
 	switch body := f.body(); {
-	case f.typ == 'B' && *expect == 'B' && bindsUnnamedPortal(body, name):
+	case f.typ == 'B' && b.expect == 'B' && bindsUnnamedPortal(body, b.name):
 		b.binds, b.described = append(b.binds, b.size), append(b.described, false)
-		*expect = 'E'
-	case f.typ == 'D' && *expect == 'E' && isPortal(body, "") && !b.described[len(b.described)-1]:
+		b.expect = 'E'
+	case f.typ == 'D' && b.expect == 'E' && isPortal(body, "") && !b.described[len(b.described)-1]:
 		b.described[len(b.described)-1] = true
-	case f.typ == 'E' && *expect == 'E' && runsUnnamedPortal(body):
+	case f.typ == 'E' && b.expect == 'E' && runsUnnamedPortal(body):
 		b.limited = b.limited || !isExecute(body, "")
-		*expect = 'B'
-	case f.typ == 'S' && *expect == 'B':
-		*expect = 0
+		b.expect = 'B'
+	case f.typ == 'S' && b.expect == 'B':
+		b.expect = 0
 	default:
 		return rewrite.ReasonInPipeline, nil
 	}

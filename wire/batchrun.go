@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
@@ -27,13 +28,20 @@ func (s *session) onBatch() error {
 	if st == nil || st.insert == nil {
 		return s.passBatch(rewrite.ReasonInPipeline, 1)
 	}
-	b, reason, err := s.gather(append([]byte(nil), name...), st.insert)
+	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B'}
+	reason, err := s.gather(b, s.streamBinds())
 	defer func() { s.srv.loader.Memory().Return(b.reserved) }()
 	if err != nil {
 		return err // the client is gone: without a Sync nothing of it would stay
 	}
 	if reason == rewrite.ReasonNone {
 		reason = s.judgeBatch(b)
+	}
+	if reason == rewrite.ReasonNone && !b.streams() {
+		reason, err = s.gather(b, math.MaxInt)
+	}
+	if err != nil {
+		return err
 	}
 	if reason != rewrite.ReasonNone {
 		return s.passBatch(reason, max(b.size, 1))
@@ -98,7 +106,10 @@ func (s *session) judgeBatch(b *batch) rewrite.Reason {
 func (s *session) runBatch(b *batch) error {
 	b.r = &s.resolver
 	t := &insertTask{s: s, stmt: b.st.stmt, batch: b, inBlock: s.txStatus() == 'T'}
-	return t.run(b.size)
+	if b.expect == 0 {
+		return t.run(b.size)
+	}
+	return t.stream()
 }
 
 // bindArgs are the parameters of one Bind message, and what it wants back.
@@ -176,7 +187,7 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 	if len(r.params) != len(columns) {
 		r.params = make([]resolved, len(columns))
 	}
-	for _, at := range b.binds {
+	for _, at := range b.binds[b.encoded:] {
 		bind, _ := frameAt(buffered[at:])
 		if err := r.args.parse(bind.body()); err != nil {
 			return err
@@ -195,7 +206,7 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 			return err
 		}
 	}
-	b.results = r.args.results
+	b.results, b.encoded = r.args.results, len(b.binds)
 	return nil
 }
 

@@ -235,12 +235,17 @@ func (s *session) passInsert(reason rewrite.Reason) error {
 
 // run does what is left; size is the length of the client's message.
 func (t *insertTask) run(size int) error {
-	s := t.s
 	t.began = time.Now()
 	if t.out != nil {
 		return t.sent(t.send(), streamedRows, size)
 	}
 	d, err := t.decide()
+	return t.runDecided(d, err, size)
+}
+
+// runDecided goes on with a decision, or with the error in its place.
+func (t *insertTask) runDecided(d rewrite.Decision, err error, size int) error {
+	s := t.s
 	var staged *rewrite.CopyStatement
 	if err == nil && d.Way == rewrite.Stream {
 		if staged, d = t.stageDecision(d, size); staged == nil {
@@ -351,14 +356,18 @@ func (t *insertTask) replay(e *pgerr.Error, size int) error {
 	s := t.s
 	s.log.Debug("rewritten INSERT failed, running it natively", "sqlstate", e.Code(), "error", e.Get('M'))
 	s.noteReplay()
-	undo := "ROLLBACK"
-	if t.inBlock {
-		undo = rollbackInsert
-	}
-	if err := s.sendHidden(undo); err != nil {
+	if err := s.sendHidden(t.undoSQL()); err != nil {
 		return err
 	}
 	return t.relay(rewrite.ReasonNativeReplay, size)
+}
+
+// undoSQL undoes a statement that failed.
+func (t *insertTask) undoSQL() string {
+	if t.inBlock {
+		return rollbackInsert
+	}
+	return "ROLLBACK"
 }
 
 // After replaysInARow INSERTs that ran twice, the next ones pass at once.

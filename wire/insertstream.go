@@ -26,13 +26,7 @@ const (
 // encode makes the bytes that go to the server. A values.Pass as error means
 // that a cell cannot go this way.
 func (t *insertTask) encode(method rewrite.Method) error {
-	before, after := "", commitInsert
-	if t.inBlock {
-		before, after = beforeInsert, afterInsert
-	}
-	if !t.opened {
-		before += t.stmt.GuardSQL(t.insp) + "; "
-	}
+	before, after := t.brackets()
 	t.out, t.main = t.s.takeBuffer(), 1
 	var err error
 	if method == rewrite.MethodRows {
@@ -41,17 +35,34 @@ func (t *insertTask) encode(method rewrite.Method) error {
 		err = t.encodeArrays(before, after)
 	}
 	t.ready = t.main
-	if err != nil || t.batch == nil {
-		return err
+	if err == nil && t.batch != nil {
+		t.out = t.appendReparse(t.out)
 	}
+	return err
+}
+
+// brackets is what stands before and behind the statement in its Query.
+func (t *insertTask) brackets() (before, after string) {
+	before, after = "", commitInsert
+	if t.inBlock {
+		before, after = beforeInsert, afterInsert
+	}
+	if !t.opened {
+		before += t.stmt.GuardSQL(t.insp) + "; "
+	}
+	return before, after
+}
+
+// appendReparse appends the Parse of the unnamed statement, which a Query drops.
+func (t *insertTask) appendReparse(out []byte) []byte {
 	t.s.mu.Lock()
 	parse := t.s.statements.reparse()
 	t.s.mu.Unlock()
-	if parse != nil {
-		t.out = frame.Append(append(t.out, parse...), 'S', nil)
-		t.ready++
+	if parse == nil {
+		return out
 	}
-	return nil
+	t.ready++
+	return frame.Append(append(out, parse...), 'S', nil)
 }
 
 // encodeSame is encode for rows that go by COPY, and whose statement is known but
@@ -124,8 +135,14 @@ func (t *insertTask) encodeRows(before, after string) error {
 	return err
 }
 
-// appendRows appends rows as CopyData of about maxCopyData each, and CopyDone.
+// appendRows appends rows as CopyData, and CopyDone.
 func appendRows(out []byte, encoder *values.Encoder, each func(func([]values.Cell) error) error) ([]byte, error) {
+	out, err := appendData(out, encoder, each)
+	return frame.Append(out, 'c', nil), err
+}
+
+// appendData appends rows as CopyData of about maxCopyData each.
+func appendData(out []byte, encoder *values.Encoder, each func(func([]values.Cell) error) error) ([]byte, error) {
 	start := len(out)
 	out = frame.AppendHead(out, 'd', 0)
 	err := each(func(cells []values.Cell) (err error) {
@@ -138,7 +155,7 @@ func appendRows(out []byte, encoder *values.Encoder, each func(func([]values.Cel
 		return err
 	})
 	frame.SetLen(out[start:])
-	return frame.Append(out, 'c', nil), err
+	return out, err
 }
 
 // encodeArrays makes a Query with the INSERT. Where the client wants results
