@@ -43,24 +43,26 @@ func (s *session) rememberInsert(name, rest []byte) {
 	}
 }
 
-// lookAhead looks at the Bind at the front of p and at what follows it.
-func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
+// lookAhead looks at a Bind and at what follows it.
+func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) lookedAhead {
+	p := bind.ahead
 	switch {
 	case st.parsed && st.stmt == nil:
 		return batchRelay
 	case st.enough:
 		return batchTake
 	}
-	again := s.last != nil || s.lastBatch == st
+	again := s.last != nil || s.lastBatch != nil && bytes.Equal(s.lastBatch.sql, st.sql)
 	if st.many && again && s.status == 'T' {
 		return batchTake
 	}
-	enough, rows := s.enoughRows(again), 0
-	s.lastBatch = nil
+	enough, rows := max(s.enoughRows(again), s.srv.cfg.InsertMinRowsBatch), 0
 	for at := 0; ; {
 		f, ok := frameAt(p[at:])
 		if !ok {
-			if len(p) >= maxUndecided {
+			// To wait for the rest keeps the server from working on the begin: not
+			// where the run before was too short.
+			if len(p) >= maxUndecided || st.short {
 				return batchRelay
 			}
 			return batchUndecided
@@ -71,12 +73,15 @@ func (s *session) lookAhead(p, name []byte, st *preparedInsert) lookedAhead {
 		case f.typ == 'D' && isPortal(body, ""):
 		case f.typ == 'E' && runsUnnamedPortal(body):
 			if rows++; rows >= enough {
+				st.short = false
 				return batchTake
 			}
 		default:
 			if rows > 1 || st.many {
 				s.srv.metrics.pass(rewrite.KindInsert, rewrite.ReasonSmall)
 			}
+			s.lastBatch, st.short = nil, true
+			s.plain = bind.at + at - len(f.raw()) // none of them is looked at again
 			if (st.many || rows >= s.srv.cfg.InsertMinRows) && s.status == 'T' {
 				s.lastBatch = st
 			}

@@ -98,7 +98,7 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 		if !relay {
 			return i, act
 		}
-		s.last = nil // whatever it is, it may change the table or the session
+		s.keepInsert(typ)
 		if !s.keepHead {
 			s.lastHead = s.lastHead[:0]
 		}
@@ -110,6 +110,18 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 		i = end
 	}
 	return i, actFill
+}
+
+// keepInsert drops what the INSERT before has left, unless the frame that is
+// relayed runs nothing: else it may change the table or the session.
+func (s *session) keepInsert(typ byte) {
+	switch {
+	case typ == 'D' || typ == 'C' || typ == 'S' || typ == 'H':
+	case typ == 'P' && s.parsedInsert:
+	default:
+		s.last = nil
+	}
+	s.parsedInsert = false
 }
 
 // clientFrame is a frame that the walk has come to.
@@ -232,6 +244,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 		s.statements.parsing(name, f.raw(), f.whole())
 		if kind == rewrite.KindInsert && f.whole() {
 			s.rememberInsert(name, sql)
+			s.parsedInsert = true
 		}
 	}
 	s.pushExtended(entParse, false)
@@ -252,7 +265,7 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 	case st.copy != nil:
 		return actBind, false
 	case f.at >= s.plain:
-		switch s.lookAhead(f.ahead, name, st.insert) {
+		switch s.lookAhead(f, name, st.insert) {
 		case batchUndecided:
 			return actFill, false
 		case batchTake:

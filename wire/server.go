@@ -31,6 +31,8 @@ type Config struct {
 	// 0 relays every INSERT. InsertMinRowsAlone is that of one outside a
 	// transaction block, or the first of its kind in one.
 	InsertMinRows, InsertMinRowsAlone int
+	// InsertMinRowsBatch is that of a run of Bind and Execute.
+	InsertMinRowsBatch int
 	// InsertMinRowsBind is that of one whose rows all come as the parameters of one
 	// Bind; 0 relays those, which the server takes almost as fast as a COPY.
 	InsertMinRowsBind int

@@ -88,7 +88,9 @@ type session struct {
 	lastHead   []byte // the head of the INSERT that was relayed just before
 	keepHead   bool   // it is that of the frame at hand
 	lastBatch  *preparedInsert
-	resolver   resolver
+	// parsedInsert: the frame at hand is a Parse of an INSERT.
+	parsedInsert bool
+	resolver     resolver
 	// flight is an INSERT that the event loop has sent on.
 	flight *flight
 	// insertAhead: the INSERT at which the walk stopped is next.

@@ -126,6 +126,8 @@ type Insert struct {
 	// MinRowsAlone is that of an INSERT that nothing of its kind went before.
 	// Default 500, at least 2.
 	MinRowsAlone int
+	// MinRowsBatch is that of a run of Bind and Execute. Default 1000, at least 2.
+	MinRowsBatch int
 	// MinRowsBind is that of an INSERT with all rows in one Bind. Default 0: they
 	// are relayed.
 	MinRowsBind int

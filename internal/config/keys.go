@@ -176,11 +176,14 @@ func stageKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "insert.min_rows", Kind: Int, Default: "50", Min: 2, Max: 1_000_000_000,
-			Doc:   "The smallest number of rows of an INSERT … VALUES, or of a batch, that is sent on as COPY or as arrays, where one of the kind went just before in the same transaction block; smaller ones are relayed.",
+			Doc:   "The smallest number of rows of an INSERT … VALUES that is sent on as COPY or as arrays, where one of the kind went just before in the same transaction block; smaller ones are relayed.",
 			field: func(c *Config) any { return &c.Insert.MinRows }},
 		{Name: "insert.min_rows_alone", Kind: Int, Default: "500", Min: 2, Max: 1_000_000_000,
 			Doc:   "The same for an INSERT outside a transaction block, or the first of its kind inside one: looking at the table costs the server as much as some hundred rows.",
 			field: func(c *Config) any { return &c.Insert.MinRowsAlone }},
+		{Name: "insert.min_rows_batch", Kind: Int, Default: "1000", Min: 2, Max: 1_000_000_000,
+			Doc:   "The smallest number of rows of a run of Bind and Execute before one Sync that is sent on as COPY. Drivers that end each run after some hundred rows, as pgjdbc does, are relayed.",
+			field: func(c *Config) any { return &c.Insert.MinRowsBatch }},
 		{Name: "insert.min_rows_bind", Kind: Int, Default: "0", Min: 0, Max: 1_000_000_000,
 			Doc:   "The same for an INSERT whose rows all come as parameters of one Bind. 0: such INSERTs are relayed, since PostgreSQL takes them faster than the proxy can turn them (docs/benchmarks.md).",
 			field: func(c *Config) any { return &c.Insert.MinRowsBind }},

@@ -78,7 +78,8 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 	p.server, err = wire.New(wire.Config{
 		Handshake: shake, StageMinBytes: cfg.Stage.MinBytes, MaxStatement: int(cfg.Statement.MaxBytes),
 		InsertMinRows: cfg.Insert.MinRows, InsertMinRowsAlone: cfg.Insert.MinRowsAlone, InsertMinRowsBind: cfg.Insert.MinRowsBind,
-		InsertMaxBytes: int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
+		InsertMinRowsBatch: cfg.Insert.MinRowsBatch,
+		InsertMaxBytes:     int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
 		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
 	}, p.loader, log, reg)
 	if err != nil {

@@ -42,7 +42,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	cfg.Store = s3.URL(s3.Prefix(t))
 	cfg.Stage.MinBytes, cfg.Stage.FileBytes = 0, 64<<10
 	cfg.Insert.MinRows, cfg.Insert.MinRowsAlone, cfg.Insert.MinRowsBind = 2, 2, 2
-	cfg.Load.Method = config.MethodExternal
+	cfg.Insert.MinRowsBatch, cfg.Load.Method = 2, config.MethodExternal
 	cfg.Sweep.Grace = 0
 	cfg.DrainTimeout = 2 * time.Second
 	if change != nil {
