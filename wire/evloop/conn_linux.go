@@ -35,6 +35,7 @@ type Conn struct {
 type half struct {
 	ready   chan struct{}
 	waiting bool
+	waiters int // who blocks; more than one only where callers race
 	expired bool
 	timer   *time.Timer
 	set     int // counts the deadlines, so that an old timer does nothing
@@ -262,17 +263,26 @@ func (c *Conn) wait(h *half) error {
 		c.mu.Unlock()
 		return nil
 	}
-	select {
-	case <-h.ready: // of an earlier wait
-	default:
+	if h.waiters == 0 {
+		select {
+		case <-h.ready: // of an earlier wait
+		default:
+		}
 	}
 	h.waiting = true
 	err := c.arm()
-	c.mu.Unlock()
 	if err != nil {
+		c.mu.Unlock()
 		return err
 	}
+	h.waiters++
+	c.mu.Unlock()
 	<-h.ready
+	c.mu.Lock()
+	if h.waiters--; h.waiters > 0 && (c.closed || h.expired) {
+		h.signal() // one signal wakes one; this holds for all
+	}
+	c.mu.Unlock()
 	return nil
 }
 
