@@ -47,8 +47,10 @@ func (f *file) free() {
 // key returns where a file lies: fixed here, and stored in the ledger.
 func (ld *Load) key(f *file) string {
 	prefix := ""
-	if ld.l.cfg.Prefix != "" {
-		prefix = ld.l.cfg.Prefix + "/"
+	if ld.l.prefix != nil {
+		if p := ld.l.prefix(); p != "" {
+			prefix = p + "/"
+		}
 	}
 	ext := map[rewrite.Format]string{rewrite.FormatCSV: "csv", rewrite.FormatBinary: "bin"}[ld.spec.Statement.Format]
 	if ext == "" {

@@ -28,8 +28,6 @@ type Config struct {
 	Ahead int
 	// Uploads is how many files of one load are uploaded at once. Default 2.
 	Uploads int
-	// Prefix goes before every key, without slashes at its ends.
-	Prefix string
 	// URLTTL is how long a pre-signed URL is valid. Default 15 minutes.
 	URLTTL time.Duration
 	// Grace is how long files stay after their load has ended. Default 5 minutes.
@@ -89,6 +87,7 @@ type Loader struct {
 	cfg     Config
 	store   store.Store
 	urls    urls
+	prefix  func() string
 	engine  engine.Engine
 	dbs     Databases
 	mem     *Memory
@@ -107,8 +106,11 @@ type urls interface{ URL(key string) string }
 
 // Deps are what a Loader works with. Metrics may be nil.
 type Deps struct {
-	Store     store.Store
-	URLs      urls
+	Store store.Store
+	URLs  urls
+	// Prefix returns what goes before new keys, without slashes at its ends; nil
+	// is none.
+	Prefix    func() string
 	Engine    engine.Engine
 	Databases Databases
 	Memory    *Memory
@@ -121,7 +123,7 @@ type Deps struct {
 func NewLoader(cfg Config, d Deps) *Loader {
 	cfg = cfg.WithDefaults()
 	return &Loader{
-		cfg: cfg, store: d.Store, urls: d.URLs, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
+		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),

@@ -27,6 +27,10 @@ type Deps struct {
 	// Embedded starts a server for Config.EmbeddedDir: embedded.Serve. It is
 	// passed in so that this package is not linked with it.
 	Embedded func(ctx context.Context, dir string, logger *slog.Logger) (Served, error)
+	// Reload returns where the bucket is and the credentials as they are now. It
+	// is asked when the store refuses the ones in use; what it leaves zero stays
+	// as it was given to New.
+	Reload func(context.Context) (Config, error)
 }
 
 // Served is a server that runs in this process.
@@ -41,7 +45,7 @@ type Served struct {
 // Bucket is an open store.
 type Bucket struct {
 	Full
-	cfg    Config
+	client *reloading
 	closes []func(context.Context) error
 }
 
@@ -74,25 +78,49 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Bucket, error) {
 		b.closes = append(b.closes, served.Close)
 		cfg = cfg.at(served)
 	}
-	client, err := openS3(ctx, cfg)
+	b.client = &reloading{reload: deps.Reload, log: deps.Logger, open: opener(cfg, deps.Wrap)}
+	first, err := b.client.open(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), b.Close(ctx))
 	}
-	b.cfg = client.cfg
-	b.closes = append(b.closes, func(context.Context) error { client.close(); return nil })
+	b.client.now.Store(first)
+	b.closes = append(b.closes, func(context.Context) error { b.client.now.Load().close(); return nil })
 
-	b.Full = client
-	if deps.Wrap != nil {
-		b.Full = deps.Wrap(b.Full)
+	b.Full = first.Full
+	if deps.Reload != nil {
+		b.Full = b.client
 	}
 	b.Full = limit(b.Full, cfg.MaxPuts)
 	b.Full = &measured{Full: b.Full, m: m}
-	deps.Logger.Info("store is open", "bucket", b.cfg.Bucket, "endpoint", b.cfg.Endpoint, "region", b.cfg.Region)
+	deps.Logger.Info("store is open", "bucket", first.cfg.Bucket, "endpoint", first.cfg.Endpoint, "region", first.cfg.Region)
 	return b, nil
+}
+
+// opener returns what makes a client for a configuration, with the limits of the
+// first one.
+func opener(first Config, wrap func(Full) Full) func(context.Context, Config) (*opened, error) {
+	return func(ctx context.Context, cfg Config) (*opened, error) {
+		next := first
+		next.Bucket, next.Endpoint, next.Region, next.PathStyle = cfg.Bucket, cfg.Endpoint, cfg.Region, cfg.PathStyle
+		next.AccessKey, next.SecretKey, next.SessionToken = cfg.AccessKey, cfg.SecretKey, cfg.SessionToken
+		if err := next.Validate(); err != nil {
+			return nil, err
+		}
+		client, err := openS3(ctx, next)
+		if err != nil {
+			return nil, err
+		}
+		o := &opened{Full: client, cfg: client.cfg, close: client.close}
+		if wrap != nil {
+			o.Full = wrap(o.Full)
+		}
+		return o, nil
+	}
 }
 
 // at points the configuration to a server in this process.
 func (c Config) at(s Served) Config {
+	c.EmbeddedDir = ""
 	c.Endpoint, c.Region, c.Bucket, c.PathStyle = s.Endpoint, s.Region, s.Bucket, true
 	c.AccessKey, c.SecretKey, c.SessionToken = s.AccessKey, s.SecretKey, ""
 	return c
@@ -100,7 +128,7 @@ func (c Config) at(s Served) Config {
 
 // Config is the configuration in effect, for engines that connect to the store
 // themselves. It holds credentials if it was given any.
-func (b *Bucket) Config() Config { return b.cfg }
+func (b *Bucket) Config() Config { return b.client.now.Load().cfg }
 
 // Close gives up connections and ends the server of an EmbeddedDir. Operations
 // must have ended.

@@ -14,11 +14,12 @@ import (
 
 // installCmd installs what an engine needs in one database.
 type installCmd struct {
-	DSN         string `name:"dsn" help:"Database to install in, as a superuser (URL or keyword form; PG… variables fill what is missing). Needed unless --print." placeholder:"DSN"`
-	Engine      string `help:"The proxy's engine: postgres or plain." default:"postgres"`
-	ServiceRole string `help:"Role of the proxy's service connection; it must exist. Without it, only superusers can be the service role." placeholder:"ROLE"`
-	Print       bool   `help:"Print the SQL and connect nowhere."`
-	Uninstall   bool   `help:"Remove it all, the ledger's rows too."`
+	DSN          string `name:"dsn" help:"Database to install in, as a superuser (URL or keyword form; PG… variables fill what is missing). Needed unless --print." placeholder:"DSN"`
+	Engine       string `help:"The proxy's engine: postgres or plain." default:"postgres"`
+	ServiceRole  string `help:"Role of the proxy's service connection; it must exist. Without it, only superusers can be the service role." placeholder:"ROLE"`
+	LoaderConfig bool   `help:"Make relyt_sys.LOADER_CONFIG() and the table behind it, too: for store=loader_config."`
+	Print        bool   `help:"Print the SQL and connect nowhere."`
+	Uninstall    bool   `help:"Remove it all, the ledger's rows too."`
 }
 
 // Help implements kong.HelpProvider.
@@ -36,6 +37,8 @@ func (c *installCmd) Run(a *app) error {
 	sql, verb := install.SQL(e, c.ServiceRole), "installed"
 	if c.Uninstall {
 		sql, verb = install.UninstallSQL(e), "uninstalled"
+	} else if c.LoaderConfig {
+		sql += install.LoaderConfigSQL(c.ServiceRole)
 	}
 	if sql == "" {
 		_, err := fmt.Fprintf(a.stdout, "nothing to install for engine %s; its loads have a ledger where engine postgres is installed\n", e.Name())

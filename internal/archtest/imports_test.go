@@ -13,7 +13,7 @@ var edges = map[string][]string{
 	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values"},
 
 	// The one place where everything is put together.
-	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install"},
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install", "internal/loaderconfig"},
 
 	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
@@ -33,12 +33,13 @@ var edges = map[string][]string{
 	"store":          {},
 	"store/embedded": {"store"},
 
-	"internal/admin":    {},
-	"internal/config":   {},
-	"internal/install":  {"engine", "checkpoint"},
-	"internal/pgerr":    {},
-	"internal/pgident":  {},
-	"internal/pgserver": {},
+	"internal/admin":        {},
+	"internal/config":       {},
+	"internal/install":      {"engine", "checkpoint", "internal/loaderconfig"},
+	"internal/loaderconfig": {"store", "internal/pgident"},
+	"internal/pgerr":        {},
+	"internal/pgident":      {},
+	"internal/pgserver":     {},
 
 	// Only tests import these.
 	"checkpoint/checkpointtest": {"checkpoint"},

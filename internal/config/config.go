@@ -15,8 +15,8 @@ type Config struct {
 	// ServiceDSN is the proxy's own connection for the ledger; its database is
 	// replaced by the client's. Empty: no ledger, and engine plain. Secret.
 	ServiceDSN string
-	// Store is s3://bucket/prefix?endpoint=…&region=…&path_style=true or
-	// embedded:DIR. Required unless RelayOnly.
+	// Store is s3://bucket/prefix?endpoint=…&region=…&path_style=true,
+	// embedded:DIR or StoreLoaderConfig. Required unless RelayOnly.
 	Store string
 	// RelayOnly relays everything and stages nothing. Default false.
 	RelayOnly bool
@@ -51,6 +51,9 @@ type Config struct {
 	Breaker     Breaker
 	Statement   Statement
 }
+
+// StoreLoaderConfig as Store: relyt_sys.LOADER_CONFIG() says where.
+const StoreLoaderConfig = "loader_config"
 
 // Log configures the log on standard error.
 type Log struct {

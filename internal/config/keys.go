@@ -68,7 +68,7 @@ func mainKeys() []Key {
 			Doc:   "The proxy's own connection for the ledger (URL or keyword form); its database is replaced by the client's. Empty: no ledger, and engine plain.",
 			field: func(c *Config) any { return &c.ServiceDSN }},
 		{Name: "store", Kind: String, Secret: true, Flag: true,
-			Doc:   "Where files are staged: s3://bucket/prefix?endpoint=…&region=…&path_style=true (credentials from the AWS chain) or embedded:DIR. Required unless relay_only.",
+			Doc:   "Where files are staged: s3://bucket/prefix?endpoint=…&region=…&path_style=true (credentials from the AWS chain), embedded:DIR, or loader_config: the settings that relyt_sys.LOADER_CONFIG() returns in the database of service_dsn. Required unless relay_only.",
 			field: func(c *Config) any { return &c.Store }},
 		{Name: "relay_only", Kind: Bool, Default: "off",
 			Doc:   "Relay everything and stage nothing.",

@@ -59,12 +59,18 @@ func (c Config) validateAddresses() error {
 
 // validateStore never repeats the value: a URL may hold what shouldn't be there.
 func (c Config) validateStore() error {
-	const forms = "s3://bucket/prefix?… or embedded:DIR"
+	const forms = "s3://bucket/prefix?…, embedded:DIR or " + StoreLoaderConfig
 	if c.Store == "" {
 		if c.RelayOnly {
 			return nil
 		}
 		return errors.New("store: is required unless relay_only (" + forms + ")")
+	}
+	if c.Store == StoreLoaderConfig {
+		if c.ServiceDSN == "" {
+			return errors.New("store: " + StoreLoaderConfig + " needs service_dsn, from whose database it is read")
+		}
+		return nil
 	}
 	if dir, ok := strings.CutPrefix(c.Store, "embedded:"); ok {
 		if dir == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
 )
 
 // lockKey is "pgbulk" in ASCII. The advisory lock keeps two installers apart:
@@ -27,6 +28,12 @@ func SQL(e engine.Engine, serviceRole string) string {
 		return ""
 	}
 	return transaction(engine.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole))
+}
+
+// LoaderConfigSQL returns the transaction that makes relyt_sys.LOADER_CONFIG(),
+// and the table that it reads.
+func LoaderConfigSQL(serviceRole string) string {
+	return transaction(loaderconfig.InstallSQL(serviceRole))
 }
 
 // UninstallSQL returns the transaction that removes it all, the ledger's rows

@@ -114,6 +114,21 @@ func TestPlainNeedsNothing(t *testing.T) {
 	}
 }
 
+// TestLoaderConfig: the settings outlive the ledger.
+func TestLoaderConfig(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	conn := pg.Connect(t, pg.NewDatabase(t), "postgres")
+	for _, sql := range []string{SQL(engine.NewPostgres(), ""), LoaderConfigSQL(""), LoaderConfigSQL(""), UninstallSQL(engine.NewPostgres())} {
+		if err := Run(t.Context(), conn.PgConn(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT relyt_sys.LOADER_CONFIG()"); err != nil {
+		t.Error(err)
+	}
+}
+
 func schemas(t *testing.T, conn *pgx.Conn) (n int) {
 	t.Helper()
 	err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgbulk', 'relyt_sys')").Scan(&n)

@@ -21,6 +21,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
@@ -90,17 +91,7 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 
 // openLoader opens what loads need.
 func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Options) error {
-	storeCfg, prefix, err := store.ParseURL(p.cfg.Store)
-	if err != nil {
-		return err
-	}
-	storeCfg.PartSize, storeCfg.MaxPuts = p.cfg.Stage.PartBytes, p.cfg.StoreLimit.Puts
-	if o.Store != nil {
-		o.Store(&storeCfg)
-	}
-	p.bucket, err = store.New(ctx, storeCfg, store.Deps{
-		Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore,
-	})
+	prefix, err := p.openStore(ctx, reg, o)
 	if err != nil {
 		return err
 	}
@@ -116,11 +107,11 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
 	p.loader = bulk.NewLoader(bulk.Config{
 		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
-		Prefix: joinKey(prefix, p.cfg.Stage.Prefix), URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
+		URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: owner(),
 		Prefer: prefer(p.cfg.Load.Method),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Engine: eng, Databases: p.dbs,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, Databases: p.dbs,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Log: p.log, Metrics: reg,
 	})
@@ -132,6 +123,35 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		p.sweeper.Run(sweep)
 	}()
 	return nil
+}
+
+// openStore opens the store where the configuration, or the database, says. It
+// returns what gives the prefix of new keys.
+func (p *Proxy) openStore(ctx context.Context, reg *prometheus.Registry, o Options) (prefix func() string, err error) {
+	var cfg store.Config
+	deps := store.Deps{Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore}
+	if p.cfg.Store == config.StoreLoaderConfig {
+		source, err := loaderconfig.Open(ctx, p.cfg.ServiceDSN)
+		if err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		cfg, prefix, deps.Reload = source.Settings().Store, source.Prefix, source.Reload
+	} else {
+		var fixed string
+		if cfg, fixed, err = store.ParseURL(p.cfg.Store); err != nil {
+			return nil, err
+		}
+		prefix = func() string { return fixed }
+	}
+	if cfg.PartSize == 0 {
+		cfg.PartSize = p.cfg.Stage.PartBytes
+	}
+	cfg.MaxPuts = p.cfg.StoreLimit.Puts
+	if o.Store != nil {
+		o.Store(&cfg)
+	}
+	p.bucket, err = store.New(ctx, cfg, deps)
+	return prefix, err
 }
 
 func joinKey(a, b string) string {
