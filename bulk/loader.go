@@ -148,17 +148,18 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if !l.storeBreaker.Allow() {
+	if !l.storeBreaker.Allow() && !d.Ext.Asked() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonStoreBreaker}
 	}
 	if d.Method != rewrite.MethodExternal {
 		return d
 	}
 	if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone {
-		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: reason}
+		d.Method, d.Reason = rewrite.MethodCopy, reason
+		return d
 	}
 	if !l.breaker(in.Database).Allow() {
-		return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: rewrite.ReasonExternalBreaker}
+		d.Method, d.Reason = rewrite.MethodCopy, rewrite.ReasonExternalBreaker
 	}
 	return d
 }

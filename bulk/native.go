@@ -16,7 +16,10 @@ import (
 // loaded it is the client's own statement; else one that means the same for the
 // rest.
 func (ld *Load) startCopy() error {
-	if ld.run.files == 0 {
+	switch {
+	case ld.run.files == 0 && ld.spec.Decision.Ext.Asked():
+		return ld.openCopy(ld.spec.Statement.Native(ld.spec.Inspection, false)) // without what is ours
+	case ld.run.files == 0:
 		return ld.openCopy(ld.spec.Statement.SQL)
 	}
 	return ld.openCopy(ld.continuation().Native(ld.spec.Inspection, ld.spec.Statement.Format != rewrite.FormatCSV))

@@ -27,25 +27,54 @@ type Caps struct {
 const firstUserOID = 16384
 
 // Classify decides how the statement goes. It is pure, and it passes whatever
-// it doesn't know.
+// it doesn't know. A statement that asks for more than PostgreSQL has never
+// passes: it is staged or refused.
 func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	if reason := modeReason(in.Mode); reason != ReasonNone {
 		return Decision{Way: Pass, Reason: reason}
 	}
-	if refusal := settingRefusal(&in.Session); refusal != nil {
-		return Decision{Way: Refuse, Reason: ReasonUnsupportedSetting, Refusal: refusal}
+	x, problem := c.resolve(in)
+	if problem != "" {
+		return c.refuse(&Refusal{Problem: problem}, ReasonBadExtension)
+	}
+	for _, a := range x.Asks {
+		if !Supported(a.Feature) {
+			return c.refuse(&Refusal{Feature: a.By}, ReasonUnsupportedExtension)
+		}
 	}
 	for _, check := range []func(*CopyStatement, *Inspection, Caps) Reason{
 		tableReason, columnReason, sessionReason, encodingReason, versionReason,
 	} {
-		if reason := check(c, in, caps); reason != ReasonNone {
+		if reason := check(c, in, caps); reason != ReasonNone && x.Asked() {
+			return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: reason}, reason)
+		} else if reason != ReasonNone {
 			return Decision{Way: Pass, Reason: reason}
 		}
 	}
 	if reason := copyReason(c, in, caps); reason != ReasonNone {
-		return Decision{Way: Stage, Method: MethodCopy, Reason: reason}
+		return Decision{Way: Stage, Method: MethodCopy, Reason: reason, Ext: x}
 	}
-	return Decision{Way: Stage, Method: MethodExternal, Reason: ReasonExternal}
+	return Decision{Way: Stage, Method: MethodExternal, Reason: ReasonExternal, Ext: x}
+}
+
+// refuse is a decision to refuse, unless the server refuses the rest of the
+// statement, too.
+func (c *CopyStatement) refuse(r *Refusal, reason Reason) Decision {
+	r.Native = c.Native(&Inspection{Schema: c.Schema, Table: c.Table, Columns: c.Columns}, false)
+	return Decision{Way: Refuse, Reason: reason, Refusal: r}
+}
+
+// RefuseAsked is the decision for a statement that could not be inspected: it
+// passes, unless its options ask for more than PostgreSQL has.
+func (c *CopyStatement) RefuseAsked(reason Reason) Decision {
+	if !c.Ext.Asked() {
+		return Decision{Way: Pass, Reason: reason}
+	}
+	r := &Refusal{Problem: c.Ext.problem, Because: reason}
+	if len(c.Ext.Asks) > 0 {
+		r.Feature = c.Ext.Asks[0].By
+	}
+	return c.refuse(r, reason)
 }
 
 // Inspectable says, from what the server reports by ParameterStatus, whether
@@ -77,24 +106,6 @@ func modeReason(mode string) Reason {
 		return ReasonModeOff
 	}
 	return ReasonUnknownMode
-}
-
-// settingRefusal finds a setting that asks for more than a plain load.
-func settingRefusal(s *Session) *Refusal {
-	for _, set := range []struct {
-		name, value string
-		plain       []string
-	}{
-		{"ack", s.Ack, []string{"", "loaded"}},
-		{"on_conflict", s.OnConflict, []string{"", "error"}},
-		{"max_error_records", s.MaxErrorRecords, []string{"", "0"}},
-		{"label", s.Label, []string{""}},
-	} {
-		if !slices.Contains(set.plain, set.value) {
-			return &Refusal{Feature: "this value of setting pgbulk." + set.name}
-		}
-	}
-	return nil
 }
 
 func tableReason(_ *CopyStatement, in *Inspection, _ Caps) Reason {

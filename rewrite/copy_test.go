@@ -42,9 +42,9 @@ func TestParseCopyLimits(t *testing.T) {
 
 func TestRefusal(t *testing.T) {
 	t.Parallel()
-	_, _, refusal := ParseCopy("COPY t FROM STDIN (LABEL 'secret')", 100)
+	_, _, refusal := ParseCopy("COPY t FROM STDIN (COMPRESSION 'secret')", 100)
 	e := refusal.ErrorResponse()
-	if e.Code() != pgerr.FeatureNotSupported || e.Get('M') != "pgbulkproxy: COPY option LABEL is not supported yet" {
+	if e.Code() != pgerr.FeatureNotSupported || e.Get('M') != "pgbulkproxy: COPY option COMPRESSION is not supported yet" {
 		t.Error(e)
 	}
 }

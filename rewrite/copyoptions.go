@@ -63,7 +63,7 @@ func optionReaderOf(name string) optionReader {
 // implemented, or "".
 func ownOption(o pgquery.Option) string {
 	switch o.Name {
-	case "label", "mode", "on_conflict", "conflict_target", "compression":
+	case "compression":
 		return strings.ToUpper(o.Name)
 	case "format":
 		switch f := strings.ToLower(o.Text); f {
@@ -84,18 +84,23 @@ func (c *CopyStatement) readOptions(options []pgquery.Option) (Reason, *Refusal)
 	b := &copyOptions{CopyStatement: c}
 	seen := make(map[string]bool, len(options))
 	for _, o := range options {
-		read := optionReaderOf(o.Name)
-		if read == nil {
+		read, own := optionReaderOf(o.Name), ownReaderOf(o.Name)
+		if read == nil && own == nil {
 			return ReasonUnknownOption, nil
 		}
 		if seen[o.Name] {
 			return ReasonDuplicateOption, nil
 		}
 		seen[o.Name] = true
+		if own != nil {
+			c.readOwn(own, o)
+			continue
+		}
 		if reason := read(b, o); reason != ReasonNone {
 			return reason, nil
 		}
 	}
+	c.finishOwn()
 	return b.finish(), nil
 }
 

@@ -27,7 +27,8 @@ func TestGolden(t *testing.T) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "parse":
-				return describe(ParseCopy(d.Input, 1<<16)) + "\n"
+				c, reason, refusal := ParseCopy(d.Input, 1<<16)
+				return describe(c, reason, refusal) + describeOwn(c) + "\n"
 			case "inspection":
 				base = d.Input
 				return d.Expected
@@ -76,6 +77,35 @@ func describe(c *CopyStatement, reason Reason, refusal *Refusal) string {
 	return strings.Join(out, " ")
 }
 
+// describeOwn prints what a statement asks of pgbulkproxy.
+func describeOwn(c *CopyStatement) string {
+	if c == nil || !c.Ext.Asked() {
+		return ""
+	}
+	x := c.Ext
+	if x.problem != "" {
+		return "\nproblem: " + x.problem
+	}
+	out := []string{"\nasks"}
+	for _, a := range x.Asks {
+		out = append(out, string(a.Feature))
+	}
+	add := func(on bool, format string, args ...any) {
+		if on {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(x.Mode != "", "mode=%s", x.Mode)
+	add(x.OnConflict != "", "conflict=%s", x.OnConflict)
+	add(x.ConflictTarget != nil, "target=%q", x.ConflictTarget)
+	add(x.LastWins, "last_wins")
+	add(x.OperationColumn != "", "operation=%q@%d", x.OperationColumn, x.OperationAt)
+	add(x.Label != "", "label=%q", x.Label)
+	add(x.IgnoreErrors, "errors=%d", x.MaxErrors)
+	add(x.Staged, "staged")
+	return strings.Join(out, " ")
+}
+
 func goldenClassify(t *testing.T, d *datadriven.TestData, base string) string {
 	lines := strings.Split(d.Input, "\n")
 	c, reason, refusal := ParseCopy(lines[0], 1<<16)
@@ -91,7 +121,7 @@ func goldenClassify(t *testing.T, d *datadriven.TestData, base string) string {
 	dec := Classify(c, in, caps)
 	switch {
 	case dec.Refusal != nil:
-		return fmt.Sprintf("%s %s: %s", dec.Way, dec.Reason, dec.Refusal)
+		return fmt.Sprintf("%s %s: %s %s\n%s", dec.Way, dec.Reason, dec.Refusal.ErrorResponse().Code(), dec.Refusal, dec.Refusal.Native)
 	case dec.Way == Stage:
 		return fmt.Sprintf("%s %s %s\n%s", dec.Way, dec.Method, dec.Reason, c.Native(in, false))
 	}

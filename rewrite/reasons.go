@@ -42,26 +42,27 @@ const (
 
 	// Reasons of Classify to pass or refuse.
 
-	ReasonModeOff            Reason = "mode_off"
-	ReasonUnknownMode        Reason = "unknown_mode"
-	ReasonUnsupportedSetting Reason = "unsupported_setting"
-	ReasonNoTable            Reason = "no_table"
-	ReasonNotATable          Reason = "not_a_table"
-	ReasonSystemTable        Reason = "system_table"
-	ReasonBadColumn          Reason = "bad_column"
-	ReasonNoPrivilege        Reason = "no_privilege"
-	ReasonColumnPrivileges   Reason = "column_privileges"
-	ReasonRowSecurity        Reason = "row_security"
-	ReasonReadOnly           Reason = "read_only"
-	ReasonOldSnapshot        Reason = "old_snapshot"
-	ReasonFreeze             Reason = "freeze"
-	ReasonWhere              Reason = "where"
-	ReasonForeignPartition   Reason = "foreign_partition"
-	ReasonClientEncoding     Reason = "client_encoding"
-	ReasonCopyEncoding       Reason = "copy_encoding"
-	ReasonNameEncoding       Reason = "name_encoding"
-	ReasonStringSyntax       Reason = "string_syntax"
-	ReasonOptionVersion      Reason = "option_version"
+	ReasonModeOff              Reason = "mode_off"
+	ReasonUnknownMode          Reason = "unknown_mode"
+	ReasonBadExtension         Reason = "bad_extension"
+	ReasonUnsupportedExtension Reason = "unsupported_extension"
+	ReasonNoTable              Reason = "no_table"
+	ReasonNotATable            Reason = "not_a_table"
+	ReasonSystemTable          Reason = "system_table"
+	ReasonBadColumn            Reason = "bad_column"
+	ReasonNoPrivilege          Reason = "no_privilege"
+	ReasonColumnPrivileges     Reason = "column_privileges"
+	ReasonRowSecurity          Reason = "row_security"
+	ReasonReadOnly             Reason = "read_only"
+	ReasonOldSnapshot          Reason = "old_snapshot"
+	ReasonFreeze               Reason = "freeze"
+	ReasonWhere                Reason = "where"
+	ReasonForeignPartition     Reason = "foreign_partition"
+	ReasonClientEncoding       Reason = "client_encoding"
+	ReasonCopyEncoding         Reason = "copy_encoding"
+	ReasonNameEncoding         Reason = "name_encoding"
+	ReasonStringSyntax         Reason = "string_syntax"
+	ReasonOptionVersion        Reason = "option_version"
 
 	// Reasons of ClassifyInsert.
 
@@ -173,7 +174,8 @@ func Reasons() []ReasonInfo {
 
 		{ReasonModeOff, "classify", "pgbulk.mode is off, or the proxy only relays."},
 		{ReasonUnknownMode, "classify", "pgbulk.mode has a value that is not auto, off or force."},
-		{ReasonUnsupportedSetting, "classify", "A pgbulk setting asks for what is not implemented: refused with 0A000."},
+		{ReasonBadExtension, "classify", "An option or setting of pgbulkproxy's own has a value it does not have, or contradicts another: refused with 22023."},
+		{ReasonUnsupportedExtension, "classify", "An option or setting of pgbulkproxy's own asks for what is not implemented: refused with 0A000."},
 		{ReasonNoTable, "classify", "The table does not exist, or its schema is closed to the role."},
 		{ReasonNotATable, "classify", "A view, foreign table, sequence or index; not a table."},
 		{ReasonSystemTable, "classify", "A system catalog."},

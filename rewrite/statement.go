@@ -54,6 +54,10 @@ type CopyStatement struct {
 	RejectLimit int64
 	// LogVerbosity is "" where absent (PostgreSQL 17).
 	LogVerbosity string
+
+	// Ext is what the options ask of pgbulkproxy; the session's settings may ask
+	// for more.
+	Ext Extensions
 }
 
 // Kind names a bulk statement in metrics and logs.
@@ -101,6 +105,8 @@ type Decision struct {
 	Reason Reason
 	// Refusal is what to answer where Way is Refuse, else nil.
 	Refusal *Refusal
+	// Ext is what options and settings together ask of pgbulkproxy.
+	Ext Extensions
 }
 
 // Reason names why a statement passes or takes a method.

@@ -14,7 +14,8 @@ import (
 // client pump, step by step:
 //
 //	decide   inspect and classify, nothing is answered yet
-//	run      CopyInResponse to the client
+//	run      CopyInResponse to the client; a statement with extensions goes to
+//	         stage at once
 //	hold     keep the data until it ends or reaches the threshold
 //	         → replay: the client's statement goes to the server, the data kept
 //	           so far behind it, and relaying goes on
@@ -53,7 +54,7 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 		return rewrite.Decision{}, err
 	}
 	if insp == nil {
-		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, nil
+		return t.stmt.RefuseAsked(rewrite.ReasonInspectFailed), nil
 	}
 	t.insp = insp
 	d := t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
@@ -78,30 +79,6 @@ func (t *copyTask) failDecision(err error, size int) error {
 	return t.replyError(e)
 }
 
-// refuse answers a statement that asks for something we don't have yet.
-func (t *copyTask) refuse(refusal *rewrite.Refusal, reason rewrite.Reason) error {
-	t.s.srv.metrics.count(rewrite.KindCopy, rewrite.Decision{Way: rewrite.Refuse, Reason: reason})
-	return t.fail(refusal.ErrorResponse())
-}
-
-// fail ends a statement that has not reached the server with an error of the
-// proxy's own.
-func (t *copyTask) fail(e *pgerr.Error) error {
-	in := t.s.inject()
-	var err error
-	switch {
-	case t.inBlock:
-		err = bulk.FailTransaction(t.s.ctx, in)
-	case t.s.txStatus() == 'T':
-		_, err = in.Exec(t.s.ctx, bulk.UndoOpen(false))
-	}
-	in.release()
-	if err != nil {
-		return err
-	}
-	return t.replyError(e)
-}
-
 // run takes the statement over; d is stage or refuse.
 func (t *copyTask) run(d rewrite.Decision) error {
 	if d.Way == rewrite.Refuse {
@@ -110,7 +87,16 @@ func (t *copyTask) run(d rewrite.Decision) error {
 	t.s.setLoad(t) // before the client knows that there is something to cancel
 	defer t.s.clearLoad()
 	defer t.letGo()
+	if d.Ext.Asked() {
+		// It never goes to the server as it is, so there is nothing to hold.
+		if err := t.begin(d); err != nil {
+			return t.failBegin(err)
+		}
+	}
 	if err := t.s.writeClient(t.copyInResponse()); err != nil {
+		if t.load != nil {
+			return t.endLoad(bulk.Frame{}, err)
+		}
 		return err
 	}
 	end, err := t.receive(d)
@@ -170,13 +156,13 @@ func (t *copyTask) data(p []byte, d rewrite.Decision) error {
 }
 
 // begin starts the load. Where it can't be started nothing has changed on the
-// session, and errReplay is returned.
+// session, and errReplay is returned; a statement with extensions gets an error.
 func (t *copyTask) begin(d rewrite.Decision) error {
 	in := t.s.inject()
 	load, err := t.s.srv.loader.Begin(t.s.ctx, t.spec(d), in)
 	if err != nil {
 		in.release()
-		if t.s.ctx.Err() != nil {
+		if t.s.ctx.Err() != nil || d.Ext.Asked() {
 			return err
 		}
 		t.s.log.Info("load was not begun, relaying", "error", err)

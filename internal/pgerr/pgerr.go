@@ -15,6 +15,7 @@ const (
 	ConnectionFailure     = "08006"
 	ProtocolViolation     = "08P01"
 	FeatureNotSupported   = "0A000"
+	InvalidParameter      = "22023"
 	InvalidAuthorization  = "28000"
 	OutOfMemory           = "53200"
 	TooManyConnections    = "53300"
