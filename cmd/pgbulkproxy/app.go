@@ -19,6 +19,8 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
+	// What a shell says of a command that was interrupted.
+	exitStopped = 130
 )
 
 // errStopped is what a command returns when a second signal came.
@@ -59,7 +61,12 @@ func run(args []string, a *app) int {
 		return a.fail(fmt.Errorf("%w (see pgbulkproxy --help)", err), exitUsage)
 	}
 	if err := ctx.Run(a); err != nil {
-		return a.fail(err, exitError)
+		code := exitError
+		var own kong.ExitCoder
+		if errors.As(err, &own) {
+			code = own.ExitCode()
+		}
+		return a.fail(err, code)
 	}
 	return exitOK
 }

@@ -5,18 +5,42 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 )
+
+var errDSN = errors.New("--dsn is not a connection string (postgres://user@host/db or host=… user=… dbname=…)")
 
 // connect opens a session for a DSN that the user gave. Its errors never repeat
 // the DSN: it may hold a password.
 func connect(ctx context.Context, dsn string) (*pgconn.PgConn, error) {
 	cfg, err := pgconn.ParseConfig(dsn)
 	if err != nil {
-		return nil, errors.New("--dsn is not a connection string (postgres://user@host/db or host=… user=… dbname=…)")
+		return nil, errDSN
 	}
 	cfg.RuntimeParams["application_name"] = "pgbulkproxy"
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", plainError(err))
+	}
+	return conn, nil
+}
+
+// connectLedger opens a session that reads and writes the ledger. As connect.
+func connectLedger(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, errDSN
+	}
+	// Nothing is prepared: there may be a pooler in between.
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	for name, value := range checkpoint.RuntimeParams() {
+		cfg.RuntimeParams[name] = value
+	}
+	cfg.RuntimeParams["application_name"] = "pgbulkproxy"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", plainError(err))
 	}

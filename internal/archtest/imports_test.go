@@ -10,7 +10,7 @@ import (
 // run the way the bytes run: from the command over the wire into the load, and
 // down to what knows nothing of sessions. Tests are free.
 var edges = map[string][]string{
-	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values"},
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint"},
 
 	// The one place where everything is put together.
 	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install", "internal/loaderconfig"},
@@ -131,6 +131,7 @@ var walls = []wall{
 		"metrics in one file a package",
 	},
 	{"github.com/alecthomas/kong", []string{"cmd/...", "bench/..."}, "command lines"},
+	{"github.com/vbauerster/mpb/v8", []string{"cmd/..."}, "progress bars"},
 	{"github.com/knadh/koanf", []string{"internal/config/..."}, "configuration files"},
 	{"github.com/fergusstrange/embedded-postgres", []string{"internal/pgserver/..."}, "server binaries where there are none"},
 	{"github.com/lib/pq", []string{"internal/pgtest/clients/..."}, "a client to compare with"},
