@@ -9,10 +9,16 @@ import (
 )
 
 // FormatVersion is the version of the ledger's tables.
-const FormatVersion = 1
+const FormatVersion = 2
 
 //go:embed sql/install.sql
 var installSQL string
+
+//go:embed sql/views.sql
+var viewsSQL string
+
+//go:embed sql/functions.sql
+var functionsSQL string
 
 //go:embed sql/uninstall.sql
 var uninstallSQL string
@@ -21,11 +27,17 @@ var uninstallSQL string
 // transaction after the engine's. serviceRole is the role of the proxy's
 // service connection; it must exist. Empty: the installing role is it.
 func InstallSQL(serviceRole string) string {
-	text := strings.ReplaceAll(installSQL, "{{version}}", strconv.Itoa(FormatVersion))
+	text := strings.ReplaceAll(installSQL, "{{version}}", strconv.Itoa(FormatVersion)) +
+		"\n" + viewsSQL + "\n" + functionsSQL
 	if serviceRole != "" {
 		role := pgident.Quote(serviceRole)
-		text += "\nGRANT SELECT ON pgbulk.format, pgbulk.import TO " + role + ";" +
+		text += "\nGRANT SELECT ON pgbulk.format, pgbulk.import, pgbulk.staged, pgbulk.reject, pgbulk.known_file TO " + role + ";" +
+			"\nGRANT UPDATE (done) ON pgbulk.staged TO " + role + ";" +
 			"\nGRANT SELECT, INSERT, UPDATE ON pgbulk.load, pgbulk.load_file TO " + role + ";" +
+			"\nGRANT SELECT, INSERT, UPDATE, DELETE ON pgbulk.proxy TO " + role + ";" +
+			"\nGRANT SELECT, DELETE ON pgbulk.label TO " + role + ";" +
+			"\nGRANT EXECUTE ON FUNCTION pgbulk.fence(text, text, int), pgbulk.is_staged(text)," +
+			" pgbulk.settle(text, text, text, bigint, text, int), pgbulk.cancel(text) TO " + role + ";" +
 			"\nGRANT USAGE ON SCHEMA relyt_sys TO " + role + ";\n"
 	}
 	return text

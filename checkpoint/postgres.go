@@ -11,10 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrUnknownLoad says that the ledger has no row of that process id: its Begin
-// did not succeed.
-var ErrUnknownLoad = errors.New("the ledger has no such load")
-
 // DB runs SQL over the service connection; *pgxpool.Pool is one. Its sessions
 // must have the settings of RuntimeParams.
 type DB interface {
@@ -51,30 +47,45 @@ func (p *Postgres) Check(ctx context.Context) error {
 		return fmt.Errorf("check ledger: %w", err)
 	}
 	if version != FormatVersion {
-		return fmt.Errorf("check ledger: it has format version %d, this program knows %d", version, FormatVersion)
+		return fmt.Errorf("check ledger: it has format version %d, this program knows %d: run pgbulkproxy install", version, FormatVersion)
 	}
 	return nil
 }
 
-const beginSQL = `INSERT INTO pgbulk.load (process_id, database, role, schema_name, table_name, owner, start_time)
-VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (process_id) DO NOTHING`
+const beginSQL = `INSERT INTO pgbulk.load (process_id, database, role, schema_name, table_name, owner, start_time, ack, label)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, nullif($9::text, '')) ON CONFLICT (process_id) DO NOTHING`
 
-// Begin implements Ledger. Recording the same load again does nothing.
+// Begin implements Books.
 func (p *Postgres) Begin(ctx context.Context, l Load) error {
+	if l.Ack == "" {
+		l.Ack = AckLoaded
+	}
 	_, err := p.db.Exec(ctx, beginSQL, l.ProcessID, clean(l.Database), clean(l.Role),
-		clean(l.Schema), clean(l.Table), clean(l.Owner), l.Started)
+		clean(l.Schema), clean(l.Table), clean(l.Owner), l.Started, string(l.Ack), clean(l.Label))
 	if err != nil {
 		return fmt.Errorf("record load %s: %w", l.ProcessID, err)
 	}
 	return nil
 }
 
-const freezeSQL = `INSERT INTO pgbulk.load_file (process_id, file, key, url, records, bytes, crc32c, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (process_id, file) DO UPDATE SET key = excluded.key, url = excluded.url, records = excluded.records,
-  bytes = excluded.bytes, crc32c = excluded.crc32c, created_at = excluded.created_at`
+const createSQL = `INSERT INTO pgbulk.load_file (process_id, file, key, url, records, bytes, crc32c, created_at, frozen)
+VALUES ($1, $2, $3, $4, 0, 0, 0, $5, false) ON CONFLICT (process_id, file) DO NOTHING`
 
-// Freeze implements Ledger. The last record of a file wins.
+// Create implements Books.
+func (p *Postgres) Create(ctx context.Context, f File) error {
+	_, err := p.db.Exec(ctx, createSQL, f.ProcessID, f.Number, clean(f.Key), clean(f.URL), f.Created)
+	if err != nil {
+		return fmt.Errorf("record new file %d of load %s: %w", f.Number, f.ProcessID, err)
+	}
+	return nil
+}
+
+const freezeSQL = `INSERT INTO pgbulk.load_file (process_id, file, key, url, records, bytes, crc32c, created_at, frozen)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)
+ON CONFLICT (process_id, file) DO UPDATE SET key = excluded.key, url = excluded.url, records = excluded.records,
+  bytes = excluded.bytes, crc32c = excluded.crc32c, created_at = excluded.created_at, frozen = true`
+
+// Freeze implements Books.
 func (p *Postgres) Freeze(ctx context.Context, f File) error {
 	_, err := p.db.Exec(ctx, freezeSQL, f.ProcessID, f.Number, clean(f.Key), clean(f.URL),
 		f.Records, f.Bytes, int64(f.CRC32C), f.Created)
@@ -84,49 +95,41 @@ func (p *Postgres) Freeze(ctx context.Context, f File) error {
 	return nil
 }
 
-// settleSQL: import rows come first, then how the load was settled before, then
-// what the proxy says now.
-const settleSQL = `WITH n AS (
-  SELECT i.imported, i.imported > 0 AND i.imported >= greatest(f.frozen, $4::bigint) AS done
-    FROM (SELECT count(*) AS imported FROM pgbulk.import WHERE process_id = $1) i,
-         (SELECT count(*) AS frozen FROM pgbulk.load_file WHERE process_id = $1) f)
-UPDATE pgbulk.load l SET
-  status = CASE WHEN n.done THEN 'COMPLETED'
-                WHEN l.end_time IS NOT NULL THEN l.status
-                WHEN $2::text = 'COMPLETED' THEN 'CANCELLED'
-                ELSE $2::text END,
-  error_message = CASE WHEN n.done THEN NULL
-                       WHEN l.end_time IS NOT NULL THEN l.error_message
-                       ELSE nullif($3::text, '') END,
-  files = greatest(l.files, $4::bigint),
-  end_time = coalesce(l.end_time, pg_catalog.clock_timestamp())
-FROM n WHERE l.process_id = $1
-RETURNING l.status`
-
-// Settle implements Ledger. A load without a row is ErrUnknownLoad.
+// Settle implements Books. A load without a row is ErrUnknownLoad.
 func (p *Postgres) Settle(ctx context.Context, o Outcome) (Status, error) {
 	if err := o.validate(); err != nil {
 		return "", err
 	}
-	var status Status
-	err := p.db.QueryRow(ctx, settleSQL, o.ProcessID, string(o.Status), clean(o.Message), o.Files).Scan(&status)
-	if errors.Is(err, pgx.ErrNoRows) {
+	var owner *string
+	var epoch *int
+	if o.Fence != nil {
+		owner, epoch = &o.Fence.Owner, &o.Fence.Epoch
+	}
+	var status *Status
+	err := p.db.QueryRow(ctx, "SELECT pgbulk.settle($1, $2, $3, $4, $5, $6)",
+		o.ProcessID, string(o.Status), clean(o.Message), int64(o.Files), owner, epoch).Scan(&status)
+	var e *pgconn.PgError
+	switch {
+	case errors.As(err, &e) && e.Code == FenceCode:
+		err = ErrFenced
+	case err == nil && status == nil:
 		err = ErrUnknownLoad
 	}
 	if err != nil {
 		return "", fmt.Errorf("settle load %s: %w", o.ProcessID, err)
 	}
-	return status, nil
+	return *status, nil
 }
 
 const dueSQL = `SELECT l.process_id, coalesce(array_agg(f.key ORDER BY f.file) FILTER (WHERE f.key IS NOT NULL), '{}')
 FROM (SELECT process_id, end_time FROM pgbulk.load
        WHERE swept_time IS NULL AND end_time IS NOT NULL AND end_time < $1
+         AND NOT (ack = 'staged' AND status = 'FAILED')
        ORDER BY end_time, process_id LIMIT $2) l
-LEFT JOIN pgbulk.load_file f ON f.process_id = l.process_id
+LEFT JOIN pgbulk.known_file f ON f.process_id = l.process_id
 GROUP BY l.process_id, l.end_time ORDER BY l.end_time, l.process_id`
 
-// Due implements Ledger: oldest first. Loads without files are among them.
+// Due implements Sweeps: oldest first. Loads without files are among them.
 func (p *Postgres) Due(ctx context.Context, before time.Time, limit int) ([]Swept, error) {
 	rows, err := p.db.Query(ctx, dueSQL, before, limit)
 	if err != nil {
@@ -142,7 +145,7 @@ func (p *Postgres) Due(ctx context.Context, before time.Time, limit int) ([]Swep
 const sweptSQL = `UPDATE pgbulk.load SET swept_time = pg_catalog.clock_timestamp()
 WHERE process_id = ANY ($1::text[]) AND swept_time IS NULL AND end_time IS NOT NULL`
 
-// MarkSwept implements Ledger. Loads that are unknown, not settled or marked
+// MarkSwept implements Sweeps. Loads that are unknown, not settled or marked
 // already are left alone.
 func (p *Postgres) MarkSwept(ctx context.Context, processIDs ...string) error {
 	if len(processIDs) == 0 {
@@ -152,6 +155,15 @@ func (p *Postgres) MarkSwept(ctx context.Context, processIDs ...string) error {
 		return fmt.Errorf("mark files deleted: %w", err)
 	}
 	return nil
+}
+
+// DropLabels implements Sweeps.
+func (p *Postgres) DropLabels(ctx context.Context, before time.Time) (int64, error) {
+	tag, err := p.db.Exec(ctx, "DELETE FROM pgbulk.label WHERE created < $1", before)
+	if err != nil {
+		return 0, fmt.Errorf("drop old labels: %w", err)
+	}
+	return tag.RowsAffected(), nil
 }
 
 // clean makes text that the service connection, which speaks UTF-8, can store:

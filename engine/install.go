@@ -10,7 +10,7 @@ import (
 
 // InstallVersion is what pgbulk.version() answers where this package's
 // InstallSQL was run.
-const InstallVersion = 1
+const InstallVersion = 2
 
 // SQL for the service connection.
 const (
@@ -26,6 +26,12 @@ const (
 //go:embed sql/install.sql
 var installSQL string
 
+//go:embed sql/staged.sql
+var stagedSQL string
+
+//go:embed sql/ledger.sql
+var ledgerSQL string
+
 //go:embed sql/uninstall.sql
 var uninstallSQL string
 
@@ -34,9 +40,12 @@ var uninstallSQL string
 // the ledger's. serviceRole is the role of the proxy's service connection; it
 // must exist, and may read the secret. Empty: a superuser is the service role.
 func InstallSQL(serviceRole string) string {
-	text := strings.ReplaceAll(installSQL, "{{version}}", strconv.Itoa(InstallVersion))
+	text := strings.ReplaceAll(installSQL, "{{version}}", strconv.Itoa(InstallVersion)) +
+		"\n" + stagedSQL + "\n" + ledgerSQL
 	if serviceRole != "" {
-		text += "\nGRANT SELECT ON pgbulk.secret TO " + pgident.Quote(serviceRole) + ";\n"
+		role := pgident.Quote(serviceRole)
+		text += "\nGRANT SELECT ON pgbulk.secret TO " + role + ";" +
+			"\nGRANT EXECUTE ON FUNCTION pgbulk.open_staged(text, text, text), pgbulk.import_staged(text, text, int) TO " + role + ";\n"
 	}
 	return text
 }

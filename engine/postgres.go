@@ -44,9 +44,9 @@ func (postgres) Caps() Caps {
 	}
 }
 
-// message is what the SQL functions are told. The names of the fields are
-// known to install.sql.
-type message struct {
+// header is what every message to the SQL functions has. The names of the fields
+// are known to install.sql.
+type header struct {
 	Version   int    `json:"v"`
 	Op        string `json:"op"`
 	PID       uint32 `json:"pid"`
@@ -55,6 +55,11 @@ type message struct {
 	Expires   *int64 `json:"expires,omitempty"`
 	ProcessID string `json:"id"`
 	File      int    `json:"file"`
+}
+
+// message is what is said of one file.
+type message struct {
+	header
 
 	OID          uint32            `json:"oid,omitempty"`
 	Schema       string            `json:"schema,omitempty"`
@@ -73,17 +78,24 @@ type message struct {
 
 var uuidPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\z`)
 
-func newMessage(op string, s Session, f File) (message, error) {
-	if !uuidPattern.MatchString(f.ProcessID) || f.Number < 1 || f.Number > 999_999_999 {
-		return message{}, fmt.Errorf("seal: process id %q, file %d", f.ProcessID, f.Number)
+// newHeader binds a message to a session. file is 0 where the message is about
+// the load.
+func newHeader(op string, s Session, processID string, file int) (header, error) {
+	if !uuidPattern.MatchString(processID) || file < 0 || file > 999_999_999 {
+		return header{}, fmt.Errorf("seal: process id %q, file %d", processID, file)
 	}
 	if err := checkText(s.Database, s.Role); err != nil {
-		return message{}, err
+		return header{}, err
 	}
-	return message{
-		Version: 1, Op: op, PID: s.BackendPID, Database: s.Database, Role: s.Role, ProcessID: f.ProcessID, File: f.Number,
-		Object: withoutQuery(f.URL), Records: f.Records, Bytes: f.Bytes, CRC32C: f.CRC32C,
-	}, nil
+	return header{Version: 1, Op: op, PID: s.BackendPID, Database: s.Database, Role: s.Role, ProcessID: processID, File: file}, nil
+}
+
+func newMessage(op string, s Session, f File) (message, error) {
+	if f.Number < 1 {
+		return message{}, fmt.Errorf("seal: process id %q, file %d", f.ProcessID, f.Number)
+	}
+	h, err := newHeader(op, s, f.ProcessID, f.Number)
+	return message{header: h, Object: withoutQuery(f.URL), Records: f.Records, Bytes: f.Bytes, CRC32C: f.CRC32C}, err
 }
 
 // checkText refuses what JSON cannot carry: names in an encoding other than

@@ -1,6 +1,6 @@
 -- The ledger: its tables in schema pgbulk, and the view that shows it in the
 -- columns that users of the original loader know. Run in one transaction;
--- running it again changes nothing.
+-- running it again changes nothing, or upgrades in place.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
@@ -9,17 +9,19 @@ CREATE SCHEMA IF NOT EXISTS pgbulk;
 GRANT USAGE ON SCHEMA pgbulk TO PUBLIC;
 
 -- What the tables below look like; a program refuses a version it doesn't know.
+-- They are made as version 1 and changed to the present one by the same
+-- statements that upgrade.
 CREATE TABLE IF NOT EXISTS pgbulk.format (
   name    text COLLATE "C" PRIMARY KEY,
   version int NOT NULL
 );
-INSERT INTO pgbulk.format (name, version) VALUES ('ledger', {{version}}) ON CONFLICT (name) DO NOTHING;
+INSERT INTO pgbulk.format (name, version) VALUES ('ledger', 1) ON CONFLICT (name) DO NOTHING;
 DO $pgbulk$
 DECLARE
   v_version int;
 BEGIN
   SELECT f.version INTO v_version FROM pgbulk.format f WHERE f.name = 'ledger';
-  IF v_version <> {{version}} THEN
+  IF v_version > {{version}} THEN
     RAISE EXCEPTION 'pgbulk: the ledger has format version %, this program knows {{version}}', v_version
       USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use the pgbulkproxy that made it, or a newer one.';
   END IF;
@@ -28,7 +30,7 @@ $pgbulk$;
 
 CREATE TABLE IF NOT EXISTS pgbulk.load (
   process_id    text COLLATE "C" PRIMARY KEY,
-  version       smallint NOT NULL DEFAULT {{version}},
+  version       smallint NOT NULL DEFAULT 1,
   database      text NOT NULL,
   role          text NOT NULL,
   schema_name   text NOT NULL,
@@ -72,7 +74,104 @@ CREATE TABLE IF NOT EXISTS pgbulk.import (
   txid        bigint NOT NULL,
   PRIMARY KEY (process_id, file)
 );
-REVOKE ALL ON pgbulk.format, pgbulk.load, pgbulk.load_file, pgbulk.import FROM PUBLIC;
+
+-- Version 2: leases, staged loads, labels, rejected rows.
+DO $pgbulk$
+BEGIN
+  -- Only then: ALTER TABLE waits for everybody who reads the ledger.
+  IF (SELECT f.version FROM pgbulk.format f WHERE f.name = 'ledger') < 2 THEN
+    ALTER TABLE pgbulk.load
+      ALTER COLUMN version SET DEFAULT 2,
+      ADD COLUMN epoch int NOT NULL DEFAULT 0,
+      ADD COLUMN ack text NOT NULL DEFAULT 'loaded' CHECK (ack IN ('loaded', 'staged')),
+      ADD COLUMN label text,
+      ADD COLUMN attempts int NOT NULL DEFAULT 0,
+      ADD COLUMN next_try timestamptz,
+      ADD COLUMN import_started timestamptz,
+      ADD COLUMN error_code text;
+    CREATE INDEX load_running ON pgbulk.load (owner) WHERE end_time IS NULL;
+    ALTER TABLE pgbulk.load_file ADD COLUMN frozen boolean NOT NULL DEFAULT true;
+    UPDATE pgbulk.format SET version = 2 WHERE name = 'ledger';
+  END IF;
+END
+$pgbulk$;
+
+-- One row for each proxy that uses this database; it renews its own alone.
+CREATE TABLE IF NOT EXISTS pgbulk.proxy (
+  owner       text COLLATE "C" PRIMARY KEY,
+  host        text NOT NULL,
+  pid         int NOT NULL,
+  started     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  lease_until timestamptz NOT NULL
+);
+
+-- What makes a staged load real: a row that is inserted in the client's
+-- transaction. It holds all that any proxy needs to import the load. A void row
+-- says that the transaction did not commit, and keeps it from doing so later.
+-- done: there is nothing to import any more. Like import it has no foreign key.
+CREATE TABLE IF NOT EXISTS pgbulk.staged (
+  process_id    text COLLATE "C" PRIMARY KEY,
+  seq           bigint GENERATED ALWAYS AS IDENTITY,
+  version       smallint NOT NULL DEFAULT 1,
+  void          boolean NOT NULL DEFAULT false,
+  done          boolean NOT NULL DEFAULT false,
+  owner         text,
+  database      text,
+  role          text,
+  role_oid      oid,
+  pid           int,
+  backend_start timestamptz,
+  relid         oid,
+  schema_name   text,
+  table_name    text,
+  label         text,
+  statement     jsonb,
+  files         jsonb,
+  settings      jsonb,
+  staged_at     timestamptz NOT NULL,
+  txid          bigint NOT NULL
+);
+CREATE INDEX IF NOT EXISTS staged_queue ON pgbulk.staged (relid, seq) WHERE NOT done;
+CREATE INDEX IF NOT EXISTS staged_session ON pgbulk.staged (pid) WHERE NOT done;
+
+-- Written in the transaction that loads or stages the rows.
+CREATE TABLE IF NOT EXISTS pgbulk.label (
+  schema_name text COLLATE "C" NOT NULL,
+  table_name  text COLLATE "C" NOT NULL,
+  label       text COLLATE "C" NOT NULL,
+  process_id  text NOT NULL,
+  records     bigint,
+  created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (schema_name, table_name, label)
+);
+CREATE INDEX IF NOT EXISTS label_created ON pgbulk.label (created);
+
+-- The rows that a load skipped, written in its transaction.
+CREATE TABLE IF NOT EXISTS pgbulk.reject (
+  process_id  text COLLATE "C" NOT NULL,
+  line        bigint NOT NULL,
+  schema_name text NOT NULL,
+  table_name  text NOT NULL,
+  role        text NOT NULL,
+  column_name text,
+  sqlstate    text NOT NULL,
+  message     text NOT NULL,
+  raw_line    text,
+  created     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX IF NOT EXISTS reject_load ON pgbulk.reject (process_id, line);
+
+-- All files that the ledger knows of: those of staged loads, too, whose own
+-- record was lost.
+CREATE OR REPLACE VIEW pgbulk.known_file AS
+SELECT f.process_id, f.file, f.key, f.url, f.records, f.bytes, f.crc32c, f.created_at, f.frozen FROM pgbulk.load_file f
+UNION ALL
+SELECT s.process_id, j.file, j.key, j.url, j.records, j.bytes, j.crc32c, s.staged_at, true
+  FROM pgbulk.staged s
+ CROSS JOIN LATERAL jsonb_to_recordset(s.files) AS j(file int, key text, url text, records bigint, bytes bigint, crc32c bigint)
+ WHERE NOT EXISTS (SELECT FROM pgbulk.load_file f WHERE f.process_id = s.process_id AND f.file = j.file);
+REVOKE ALL ON pgbulk.format, pgbulk.load, pgbulk.load_file, pgbulk.import, pgbulk.proxy, pgbulk.staged,
+  pgbulk.label, pgbulk.reject, pgbulk.known_file FROM PUBLIC;
 
 DO $pgbulk$
 BEGIN
@@ -86,51 +185,3 @@ END
 $pgbulk$;
 CREATE SCHEMA IF NOT EXISTS relyt_sys;
 
--- A role sees the loads of the roles that it is a member of; who may read the
--- tables themselves sees all. The import rows have the last word on the status.
-CREATE OR REPLACE VIEW relyt_sys.relyt_loader_checkpoint WITH (security_barrier = true) AS
-SELECT l.process_id,
-       quote_ident(l.schema_name) || '.' || quote_ident(l.table_name) AS pg_table,
-       CASE WHEN c.done THEN 'COMPLETED' ELSE l.status END AS status,
-       l.start_time,
-       f.last_insert_time,
-       greatest(f.files, l.files) AS files_total,
-       f.files_imported,
-       f.file_details,
-       CASE WHEN NOT c.done THEN l.error_message END AS error_message,
-       l.error_records
-  FROM pgbulk.load l
- CROSS JOIN LATERAL (
-       SELECT count(*)::int AS files,
-              count(i.process_id)::int AS files_imported,
-              max(i.imported_at) AS last_insert_time,
-              coalesce(jsonb_agg(jsonb_build_object(
-                'file', file, 'key', s.key, 'url', s.url,
-                'records', coalesce(s.records, i.records), 'bytes', coalesce(s.bytes, i.bytes),
-                'checksum', 'crc32c:' || lpad(to_hex(coalesce(s.crc32c, i.crc32c)), 8, '0'),
-                'state', CASE WHEN i.process_id IS NOT NULL THEN 'IMPORTED'
-                              WHEN l.status = 'FAILED' THEN 'ERROR' ELSE 'FROZEN' END,
-                'created_at', s.created_at, 'imported_at', i.imported_at) ORDER BY file), '[]') AS file_details
-         FROM (SELECT * FROM pgbulk.load_file x WHERE x.process_id = l.process_id) s
-         FULL JOIN (SELECT * FROM pgbulk.import x WHERE x.process_id = l.process_id) i USING (file)) f
- CROSS JOIN LATERAL (
-       SELECT l.status <> 'RUNNING' AND f.files_imported > 0
-              AND f.files_imported >= greatest(f.files, l.files) AS done) c
- WHERE (SELECT has_table_privilege('pgbulk.load'::regclass, 'SELECT'))
-    OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.role AND pg_has_role(r.oid, 'MEMBER'));
-REVOKE ALL ON relyt_sys.relyt_loader_checkpoint FROM PUBLIC;
-GRANT SELECT ON relyt_sys.relyt_loader_checkpoint TO PUBLIC;
-
-DO $pgbulk$
-BEGIN
-  -- LOADER_CONFIG() returns credentials: where PUBLIC may execute a function
-  -- there, the schema is what protects it.
-  IF EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-              WHERE n.nspname = 'relyt_sys' AND has_function_privilege('public', p.oid, 'EXECUTE')) THEN
-    RAISE WARNING 'schema relyt_sys has functions that PUBLIC may execute, so USAGE on it is not granted'
-      USING HINT = 'REVOKE EXECUTE on them FROM PUBLIC and install again, or GRANT USAGE to single roles.';
-  ELSE
-    GRANT USAGE ON SCHEMA relyt_sys TO PUBLIC;
-  END IF;
-END
-$pgbulk$;

@@ -12,7 +12,7 @@ SET LOCAL client_min_messages = warning;
 
 DO $pgbulk$
 DECLARE
-  v_owner_super boolean;
+  v_bad text;
   v_version int;
 BEGIN
   IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
@@ -25,19 +25,20 @@ BEGIN
       USING ERRCODE = 'feature_not_supported',
             HINT = 'Install the contrib package of this PostgreSQL version on the database host.';
   END IF;
-  -- Who owns the schema could replace what is in it.
-  SELECT r.rolsuper INTO v_owner_super
-    FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = 'pgbulk';
-  IF NOT v_owner_super THEN
-    RAISE EXCEPTION 'pgbulk: schema pgbulk exists and belongs to a role that is no superuser'
+  -- Who owns a schema could replace what is in it.
+  SELECT n.nspname INTO v_bad FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+   WHERE n.nspname IN ('pgbulk', 'pgbulk_run') AND NOT r.rolsuper;
+  IF FOUND THEN
+    RAISE EXCEPTION 'pgbulk: schema % exists and belongs to a role that is no superuser', v_bad
       USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Look what is in it, then drop it or ALTER SCHEMA pgbulk OWNER TO a superuser.';
+            HINT = format('Look what is in it, then drop it or ALTER SCHEMA %s OWNER TO a superuser.', v_bad);
   END IF;
-  IF EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-              WHERE n.nspname = 'pgbulk' AND a.privilege_type = 'CREATE' AND NOT coalesce(r.rolsuper, false)) THEN
-    RAISE EXCEPTION 'pgbulk: a role that is no superuser may create objects in schema pgbulk'
+  SELECT n.nspname INTO v_bad FROM pg_namespace n, aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+   WHERE (n.nspname = 'pgbulk' AND a.privilege_type = 'CREATE' OR n.nspname = 'pgbulk_run') AND NOT coalesce(r.rolsuper, false);
+  IF FOUND THEN
+    RAISE EXCEPTION 'pgbulk: a role that is no superuser may create objects in schema %', v_bad
       USING ERRCODE = 'insufficient_privilege',
-            HINT = 'REVOKE CREATE ON SCHEMA pgbulk, and look what is in it.';
+            HINT = format('REVOKE ALL ON SCHEMA %s, and look what is in it.', v_bad);
   END IF;
   IF to_regprocedure('pgbulk.version()') IS NOT NULL THEN
     EXECUTE 'SELECT pgbulk.version()' INTO v_version;
@@ -51,6 +52,8 @@ $pgbulk$;
 
 CREATE SCHEMA IF NOT EXISTS pgbulk;
 GRANT USAGE ON SCHEMA pgbulk TO PUBLIC;
+-- Nobody has rights here: run_as in staged.sql says why.
+CREATE SCHEMA IF NOT EXISTS pgbulk_run;
 
 CREATE EXTENSION IF NOT EXISTS file_fdw WITH SCHEMA pg_catalog;
 CREATE SERVER IF NOT EXISTS pgbulk_files FOREIGN DATA WRAPPER file_fdw;
@@ -196,22 +199,19 @@ CREATE OR REPLACE FUNCTION pgbulk.check_current(p_table oid, p_name text) RETURN
     END
   $pgbulk$;
 
--- open_file makes the external table of one file, readable by the role in
--- effect alone, and returns its name.
-CREATE OR REPLACE FUNCTION pgbulk.open_file(message text, sealed text, mac text) RETURNS text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- make_table makes the external table of one file, readable by one role alone,
+-- and returns its name. Only for the functions below and in staged.sql.
+CREATE OR REPLACE FUNCTION pgbulk.make_table(p_msg jsonb, p_url text) RETURNS text
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
   AS $pgbulk$
     DECLARE
-      v_msg     jsonb;
-      v_url     text;
-      v_name    text;
+      v_name    text := format('f_%s_%s', p_msg ->> 'id', p_msg ->> 'file');
       v_columns text;
       v_count   bigint;
       v_options text;
     BEGIN
-      SELECT u.o_message, u.o_url INTO v_msg, v_url FROM pgbulk.unseal('open', message, sealed, mac) u;
       -- Nothing that could end the quotes of the shell, and nothing but http.
-      IF (v_url ~ '^https?://[A-Za-z0-9.:_-]+/[A-Za-z0-9._~/%+=,:@&?-]*$' AND length(v_url) <= 8192) IS NOT TRUE THEN
+      IF (p_url ~ '^https?://[A-Za-z0-9.:_-]+/[A-Za-z0-9._~/%+=,:@&?-]*$' AND length(p_url) <= 8192) IS NOT TRUE THEN
         RAISE EXCEPTION 'pgbulk: message refused (url)' USING ERRCODE = 'insufficient_privilege';
       END IF;
       SELECT count(*), string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -221,36 +221,40 @@ CREATE OR REPLACE FUNCTION pgbulk.open_file(message text, sealed text, mac text)
         INTO v_count, v_columns
         FROM pg_class r
         JOIN pg_namespace s ON s.oid = r.relnamespace
-        CROSS JOIN jsonb_array_elements_text(v_msg -> 'columns') WITH ORDINALITY AS c(name, n)
+        CROSS JOIN jsonb_array_elements_text(p_msg -> 'columns') WITH ORDINALITY AS c(name, n)
         JOIN pg_attribute a ON a.attrelid = r.oid AND a.attname = c.name AND a.attnum > 0 AND NOT a.attisdropped
-        CROSS JOIN LATERAL (SELECT coalesce(v_msg -> 'force_null' ? c.name, false) AS fnull,
-                                   coalesce(v_msg -> 'force_not_null' ? c.name, false) AS fnot) AS f
-       WHERE r.oid = (v_msg ->> 'oid')::oid AND s.nspname = v_msg ->> 'schema' AND r.relname = v_msg ->> 'table';
-      IF (v_count > 0 AND v_count = jsonb_array_length(v_msg -> 'columns')) IS NOT TRUE THEN
+        CROSS JOIN LATERAL (SELECT coalesce(p_msg -> 'force_null' ? c.name, false) AS fnull,
+                                   coalesce(p_msg -> 'force_not_null' ? c.name, false) AS fnot) AS f
+       WHERE r.oid = (p_msg ->> 'oid')::oid AND s.nspname = p_msg ->> 'schema' AND r.relname = p_msg ->> 'table';
+      IF (v_count > 0 AND v_count = jsonb_array_length(p_msg -> 'columns')) IS NOT TRUE THEN
         RAISE EXCEPTION 'pgbulk: the table has changed' USING ERRCODE = 'object_not_in_prerequisite_state';
       END IF;
-      PERFORM pgbulk.check_current((v_msg ->> 'oid')::oid, format('f_%s_%s', v_msg ->> 'id', v_msg ->> 'file'));
+      PERFORM pgbulk.check_current((p_msg ->> 'oid')::oid, v_name);
       SELECT string_agg(format(', %I %L', o.key, o.value), '' ORDER BY o.key) INTO v_options
-        FROM jsonb_each_text(v_msg -> 'options') o
+        FROM jsonb_each_text(p_msg -> 'options') o
        WHERE o.key IN ('format', 'delimiter', 'null', 'quote', 'escape', 'header', 'encoding');
-      v_name := format('f_%s_%s', v_msg ->> 'id', v_msg ->> 'file');
       -- A redirect fails (-L --max-redirs 0): else its body would be taken for
       -- rows. The stall limit is one byte a second, since a slow INSERT holds
       -- back curl, too.
       BEGIN
         EXECUTE format('CREATE FOREIGN TABLE pgbulk.%I (%s) SERVER pgbulk_files OPTIONS (program %L%s)', v_name, v_columns,
           'curl -q -sS -f -g -L --max-redirs 0 --proto =http,https --connect-timeout 10 --speed-limit 1 --speed-time 60 -- '''
-          || v_url || '''', v_options);
+          || p_url || '''', v_options);
       EXCEPTION WHEN query_canceled OR OTHERS THEN
         -- Raised anew: the context of the original would show the statement.
         RAISE EXCEPTION 'pgbulk: create external table: %', regexp_replace(SQLERRM, 'https?://[^ ]*', 'URL', 'g')
           USING ERRCODE = SQLSTATE;
       END;
       EXECUTE format('REVOKE ALL ON TABLE pgbulk.%I FROM PUBLIC', v_name);
-      EXECUTE format('GRANT SELECT ON TABLE pgbulk.%I TO %I', v_name, v_msg ->> 'role');
+      EXECUTE format('GRANT SELECT ON TABLE pgbulk.%I TO %I', v_name, p_msg ->> 'role');
       RETURN v_name;
     END
   $pgbulk$;
+
+-- open_file makes the external table of one file for the role in effect.
+CREATE OR REPLACE FUNCTION pgbulk.open_file(message text, sealed text, mac text) RETURNS text
+  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  AS $pgbulk$ SELECT pgbulk.make_table(u.o_message, u.o_url) FROM pgbulk.unseal('open', message, sealed, mac) u $pgbulk$;
 
 -- close_file drops the external table and records that the file's rows are in
 -- the target, in the transaction that put them there.
@@ -298,12 +302,14 @@ ALTER FUNCTION pgbulk.version() OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.xor(bytea, bytea) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.hmac(bytea, bytea) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.unseal(text, text, text, text) OWNER TO CURRENT_USER;
+ALTER FUNCTION pgbulk.make_table(jsonb, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.open_file(text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.close_file(text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.record_import(text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.check_current(oid, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.add_import(jsonb) OWNER TO CURRENT_USER;
 REVOKE ALL ON FUNCTION pgbulk.xor(bytea, bytea), pgbulk.hmac(bytea, bytea),
-  pgbulk.unseal(text, text, text, text), pgbulk.check_current(oid, text), pgbulk.add_import(jsonb) FROM PUBLIC;
+  pgbulk.unseal(text, text, text, text), pgbulk.check_current(oid, text), pgbulk.make_table(jsonb, text),
+  pgbulk.add_import(jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgbulk.version(), pgbulk.open_file(text, text, text),
   pgbulk.close_file(text, text, text), pgbulk.record_import(text, text, text) TO PUBLIC;

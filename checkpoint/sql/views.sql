@@ -1,0 +1,68 @@
+-- What users see of the ledger, in schema relyt_sys.
+
+-- A role sees the loads of the roles that it is a member of; who may read the
+-- tables themselves sees all. The import rows have the last word on the status.
+-- The columns of the original loader come first.
+CREATE OR REPLACE VIEW relyt_sys.relyt_loader_checkpoint WITH (security_barrier = true) AS
+SELECT l.process_id,
+       quote_ident(l.schema_name) || '.' || quote_ident(l.table_name) AS pg_table,
+       CASE WHEN c.done THEN 'COMPLETED' ELSE l.status END AS status,
+       l.start_time,
+       f.last_insert_time,
+       greatest(f.files, l.files) AS files_total,
+       f.files_imported,
+       f.file_details,
+       CASE WHEN NOT c.done THEN l.error_message END AS error_message,
+       greatest(l.error_records, (SELECT count(*) FROM pgbulk.reject r WHERE r.process_id = l.process_id)) AS error_records,
+       l.ack,
+       l.label,
+       l.attempts,
+       CASE WHEN l.end_time IS NULL THEN l.next_try END AS next_try
+  FROM pgbulk.load l
+ CROSS JOIN LATERAL (
+       SELECT count(*)::int AS files,
+              count(*) FILTER (WHERE s.frozen OR i.process_id IS NOT NULL) AS files_frozen,
+              count(i.process_id)::int AS files_imported,
+              max(i.imported_at) AS last_insert_time,
+              coalesce(jsonb_agg(jsonb_build_object(
+                'file', file, 'key', s.key, 'url', s.url,
+                'records', coalesce(s.records, i.records), 'bytes', coalesce(s.bytes, i.bytes),
+                'checksum', 'crc32c:' || lpad(to_hex(coalesce(s.crc32c, i.crc32c)), 8, '0'),
+                'state', CASE WHEN i.process_id IS NOT NULL THEN 'IMPORTED'
+                              WHEN l.status = 'FAILED' THEN 'ERROR'
+                              WHEN NOT s.frozen THEN 'CREATED'
+                              WHEN l.end_time IS NULL AND l.import_started IS NOT NULL THEN 'IMPORTING'
+                              ELSE 'FROZEN' END,
+                'created_at', s.created_at, 'imported_at', i.imported_at) ORDER BY file), '[]') AS file_details
+         FROM (SELECT * FROM pgbulk.known_file x WHERE x.process_id = l.process_id) s
+         FULL JOIN (SELECT * FROM pgbulk.import x WHERE x.process_id = l.process_id) i USING (file)) f
+ CROSS JOIN LATERAL (
+       SELECT l.status <> 'RUNNING' AND f.files_imported > 0
+              AND f.files_imported >= greatest(f.files_frozen, l.files) AS done) c
+ WHERE (SELECT has_table_privilege('pgbulk.load'::regclass, 'SELECT'))
+    OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.role AND pg_has_role(r.oid, 'MEMBER'));
+
+-- The rows that loads skipped, for the same readers.
+CREATE OR REPLACE VIEW relyt_sys.relyt_loader_rejects WITH (security_barrier = true) AS
+SELECT r.process_id,
+       quote_ident(r.schema_name) || '.' || quote_ident(r.table_name) AS pg_table,
+       r.line, r.column_name, r.sqlstate, r.message, r.raw_line, r.created
+  FROM pgbulk.reject r
+ WHERE (SELECT has_table_privilege('pgbulk.reject'::regclass, 'SELECT'))
+    OR EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r.role AND pg_has_role(o.oid, 'MEMBER'));
+REVOKE ALL ON relyt_sys.relyt_loader_checkpoint, relyt_sys.relyt_loader_rejects FROM PUBLIC;
+GRANT SELECT ON relyt_sys.relyt_loader_checkpoint, relyt_sys.relyt_loader_rejects TO PUBLIC;
+
+DO $pgbulk$
+BEGIN
+  -- LOADER_CONFIG() returns credentials: where PUBLIC may execute a function
+  -- there, the schema is what protects it.
+  IF EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+              WHERE n.nspname = 'relyt_sys' AND has_function_privilege('public', p.oid, 'EXECUTE')) THEN
+    RAISE WARNING 'schema relyt_sys has functions that PUBLIC may execute, so USAGE on it is not granted'
+      USING HINT = 'REVOKE EXECUTE on them FROM PUBLIC and install again, or GRANT USAGE to single roles.';
+  ELSE
+    GRANT USAGE ON SCHEMA relyt_sys TO PUBLIC;
+  END IF;
+END
+$pgbulk$;
