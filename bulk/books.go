@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,10 +22,21 @@ type books struct {
 	todo   []func(context.Context) error
 	closed bool
 	wake   chan struct{}
+	// since is when the server was first found away, zero while it is there. Only
+	// the goroutine uses it.
+	since time.Time
 }
 
-// ledgerTimeout bounds one ledger entry.
-const ledgerTimeout = 10 * time.Second
+const (
+	// ledgerTimeout bounds one try to write a ledger entry.
+	ledgerTimeout = 10 * time.Second
+	// ledgerPatience is for how long entries are tried again while the server is
+	// away: a crash recovery or a failover may take minutes. Nobody else would
+	// settle the loads of a proxy that lives.
+	ledgerPatience = 5 * time.Minute
+	// The pause between two tries doubles from the first to the last.
+	firstLedgerPause, lastLedgerPause = 50 * time.Millisecond, 5 * time.Second
+)
 
 // newBooks starts the goroutine. It ends after close, when all is written;
 // Loader.Close waits for it.
@@ -123,12 +135,55 @@ func (b *books) write() {
 			if op == nil {
 				break
 			}
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ld.ctx), ledgerTimeout)
-			if err := op(ctx); err != nil {
+			if err := b.enter(op); err != nil {
 				b.failed("write ledger", err)
 			}
-			cancel()
 		}
+	}
+}
+
+// enter makes one entry, again where the server was away; all entries may be
+// made twice.
+func (b *books) enter(op func(context.Context) error) error {
+	for pause := firstLedgerPause; ; pause = min(2*pause, lastLedgerPause) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(b.ld.ctx), ledgerTimeout)
+		err := op(ctx)
+		cancel()
+		if err == nil || !isAway(err) {
+			b.since = time.Time{}
+			return err
+		}
+		if b.since.IsZero() {
+			b.since = time.Now()
+		}
+		if time.Since(b.since) > ledgerPatience {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-b.ld.l.closing.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// isAway says that an error comes from the way to the server, or from a server
+// that can do nothing right now, and not from the entry.
+func isAway(err error) bool {
+	if errors.Is(err, checkpoint.ErrUnknownLoad) {
+		return false
+	}
+	var e interface{ SQLState() string } // what drivers' errors have
+	if !errors.As(err, &e) || len(e.SQLState()) != 5 {
+		return true
+	}
+	switch state := e.SQLState(); state[:2] {
+	case "08", "40", "53":
+		return true
+	default:
+		return state[:4] == "57P0"
 	}
 }
 

@@ -99,6 +99,9 @@ type Loader struct {
 	mu           sync.Mutex
 	external     map[string]*Breaker // by database
 	wg           sync.WaitGroup
+	// closing ends with Close: entries of the ledger are not tried again then.
+	closing context.Context
+	close   context.CancelFunc
 }
 
 // urls names objects for people; store.Lister has it.
@@ -122,11 +125,13 @@ type Deps struct {
 // NewLoader returns a Loader.
 func NewLoader(cfg Config, d Deps) *Loader {
 	cfg = cfg.WithDefaults()
+	closing, close := context.WithCancel(context.Background())
 	return &Loader{
 		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
+		closing:      closing, close: close,
 	}
 }
 
@@ -134,8 +139,12 @@ func NewLoader(cfg Config, d Deps) *Loader {
 // begins.
 func (l *Loader) Memory() *Memory { return l.mem }
 
-// Close waits for the bookkeeping of loads that have ended.
-func (l *Loader) Close() { l.wg.Wait() }
+// Close waits for the bookkeeping of loads that have ended. While the server is
+// away it does not wait.
+func (l *Loader) Close() {
+	l.close()
+	l.wg.Wait()
+}
 
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
