@@ -46,6 +46,7 @@ var edges = map[string][]string{
 	"engine/enginetest":         {"engine", "rewrite", "store", "internal/pgident"},
 	"store/storetest":           {"store"},
 	"internal/archtest":         {},
+	"internal/killmatrix":       {},
 	"internal/pgtest":           {"internal/pgtest/clients"},
 	"internal/pgtest/clients":   {},
 	"internal/testenv":          {"internal/pgident", "internal/pgserver", "store", "store/embedded"},

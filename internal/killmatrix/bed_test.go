@@ -1,0 +1,260 @@
+package killmatrix
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgserver"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+	"github.com/pgbulkproxy/pgbulkproxy/store/storetest"
+)
+
+// Modes of pgbulk.ack.
+const (
+	loaded = "loaded"
+	staged = "staged"
+)
+
+// bed is a server, S3 and proxies of its own, with relays between them.
+type bed struct {
+	t       testing.TB
+	ack     string
+	pg      *testenv.PG
+	db      string
+	prefix  string
+	trigger *trigger
+	gate    *gate
+	store   *store.Bucket
+	proxies []*process
+	doors   []*relay // to each of them, for the clients
+	loads   atomic.Int64
+	counted map[string]bool // loads of the ledger that earlier rounds accounted for
+	// recovers: proxies settle the loads of dead ones.
+	recovers bool
+}
+
+// leaseTimeout is short: a round waits for it.
+const leaseTimeout = "2s"
+
+// options of a bed.
+type options struct {
+	ack     string
+	proxies int
+	env     []string // settings of the proxies
+}
+
+func newBed(t testing.TB, o options) *bed {
+	t.Helper()
+	s3 := testenv.S3(t)
+	tr := &trigger{}
+	b := &bed{
+		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr}, prefix: s3.Prefix(t), store: s3.Store(t),
+		counted: make(map[string]bool),
+		// A commit must survive a crash of the server.
+		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
+	}
+	b.db = b.pg.NewDatabase(t)
+	admin := b.pg.Connect(t, b.db, "postgres")
+	if err := installer.Run(t.Context(), admin.PgConn(), installer.SQL(engine.NewPostgres(), "")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.PgConn().Exec(t.Context(), createTables).ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	url := strings.Replace(s3.URL(b.prefix), s3.Endpoint, storetest.Interpose(t, s3.Endpoint, b.gate.handle), 1)
+	upstream := newRelay(t, tr, b.pg.Addr)
+	upstream.front, upstream.back = proxyPoint, serverPoint
+	env := append([]string{
+		"PGBULK_LISTEN=127.0.0.1:0", "PGBULK_UPSTREAM=" + upstream.addr, "PGBULK_UPSTREAM_TLS_MODE=disable",
+		"PGBULK_SERVICE_DSN=" + strings.Replace(b.pg.TCPDSN("postgres", "postgres"), fmt.Sprintf("port=%d", b.pg.Port), "port="+upstream.addr[strings.LastIndexByte(upstream.addr, ':')+1:], 1),
+		"PGBULK_STORE=" + url, "PGBULK_LOAD_METHOD=external",
+		"PGBULK_STAGE_MIN_BYTES=0", "PGBULK_STAGE_FILE_BYTES=64KiB",
+		"PGBULK_INSERT_MIN_ROWS=2", "PGBULK_INSERT_MIN_ROWS_ALONE=2", "PGBULK_INSERT_STAGE_BYTES=0",
+		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
+	}, append(s3.Env(), o.env...)...)
+	if b.recovers = known("lease.timeout"); b.recovers {
+		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout)
+	}
+	for range max(1, o.proxies) {
+		door := newRelay(t, tr, "127.0.0.1:1")
+		door.front, door.back = clientPoint, replyPoint
+		b.doors = append(b.doors, door)
+		b.proxies = append(b.proxies, newProcess(t, env...))
+	}
+	for i := range b.proxies {
+		b.restart(i)
+	}
+	return b
+}
+
+// known says whether a setting exists.
+func known(key string) bool {
+	for _, k := range config.Keys() {
+		if k.Name == key {
+			return true
+		}
+	}
+	return false
+}
+
+// createTables: a load into u has to be one statement, so it goes another way
+// than one into t. tx says in which transaction a row came.
+const createTables = `
+	CREATE TABLE t (load bigint, n int, pad text, tx bigint DEFAULT pg_catalog.txid_current());
+	CREATE TABLE u (LIKE t INCLUDING ALL);
+	CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+	CREATE TRIGGER nothing AFTER INSERT ON u FOR EACH STATEMENT EXECUTE FUNCTION nothing()`
+
+// restart starts a proxy that isn't running.
+func (b *bed) restart(i int) {
+	b.t.Helper()
+	addr, err := b.proxies[i].start()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.doors[i].target.Store(addr)
+}
+
+// program names the sessions of the tests themselves.
+const program = "killmatrix"
+
+// sql runs SQL directly, in a session of its own.
+func (b *bed) sql(sql string) ([][][]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := pgconn.Connect(ctx, b.pg.DSN(b.db, "postgres")+" application_name="+program)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close(ctx)
+	results, err := c.Exec(ctx, sql).ReadAll()
+	if err != nil || len(results) == 0 {
+		return nil, err
+	}
+	return results[len(results)-1].Rows, nil
+}
+
+func (b *bed) must(sql string) [][][]byte {
+	b.t.Helper()
+	rows, err := b.sql(sql)
+	if err != nil {
+		b.t.Fatalf("%s: %v", sql, err)
+	}
+	return rows
+}
+
+// backend finds the server's process that a point is about, or any that serves
+// the proxy.
+func (b *bed) backend(w where) uint32 {
+	if w.pid != 0 {
+		return w.pid
+	}
+	rows, err := b.sql(fmt.Sprintf(`SELECT pid FROM pg_catalog.pg_stat_activity
+		WHERE datname = current_database() AND application_name <> '%s' AND backend_type = 'client backend'
+		ORDER BY '%s' <> '' AND query LIKE '%%%[2]s%%' DESC, random() LIMIT 1`, program, w.load))
+	if err != nil || len(rows) == 0 {
+		return 0
+	}
+	var pid uint32
+	_, _ = fmt.Sscan(string(rows[0][0]), &pid)
+	return pid
+}
+
+// action is what happens at a point.
+type action string
+
+const (
+	killProxy  action = "kill proxy"
+	endBackend action = "terminate backend"
+	crash      action = "kill backend"
+	stopStore  action = "stop S3"
+)
+
+var actions = []action{killProxy, endBackend, stopStore, crash}
+
+// act returns what the trigger does.
+func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
+	// What a dead proxy has sent may still arrive, or not.
+	deliver := rng.IntN(2) == 0
+	victim := rng.IntN(len(b.proxies))
+	how := faults[rng.IntN(len(faults))]
+	return func(w where) bool {
+		switch a {
+		case killProxy:
+			b.proxies[victim].kill()
+			return deliver
+		case endBackend:
+			if pid := b.backend(w); pid != 0 {
+				// The backend may be gone by itself.
+				_, _ = b.sql(fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d)", pid))
+			}
+		case crash:
+			if pid := b.backend(w); pid != 0 {
+				_ = syscall.Kill(int(pid), syscall.SIGKILL)
+			}
+		case stopStore:
+			b.gate.stop(how)
+		}
+		return true
+	}
+}
+
+// repair ends what an action has done.
+func (b *bed) repair(a action, rng *rand.Rand) {
+	b.t.Helper()
+	switch a {
+	case killProxy:
+		for i, p := range b.proxies {
+			select {
+			case <-p.done:
+				b.restart(i)
+			default:
+			}
+		}
+	case crash:
+		b.eventually(func() string {
+			_, err := b.sql("SELECT 1")
+			if err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	case stopStore:
+		<-time.After(time.Duration(rng.IntN(1000)) * time.Millisecond) // the length of the outage
+		b.gate.heal()
+	}
+}
+
+// eventually polls until ok says "" and returns what it says at the end.
+func (b *bed) await(ok func() string) string {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.Now().Add(patience)
+	for {
+		problem := ok()
+		if problem == "" || time.Now().After(deadline) {
+			return problem
+		}
+		<-tick.C
+	}
+}
+
+// eventually is await for what must be so.
+func (b *bed) eventually(ok func() string) {
+	b.t.Helper()
+	if problem := b.await(ok); problem != "" {
+		b.t.Fatalf("after %s: %s", patience, problem)
+	}
+}

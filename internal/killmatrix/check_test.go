@@ -1,0 +1,201 @@
+package killmatrix
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// found is what the tables hold of one load.
+type found struct {
+	rows, distinct, low, high int64
+	whole                     bool
+	txs                       string // the transactions that it came by
+}
+
+const foundSQL = `SELECT load, count(*), count(DISTINCT n), min(n), max(n), bool_and(pad = n || '` + pad + `'), array_agg(DISTINCT tx)
+	FROM (SELECT * FROM t UNION ALL SELECT * FROM u) x GROUP BY load`
+
+func (b *bed) found() (map[int64]found, error) {
+	rows, err := b.sql(foundSQL)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[int64]found)
+	for _, r := range rows {
+		var n [5]int64
+		for i := range n {
+			n[i], _ = strconv.ParseInt(string(r[i]), 10, 64)
+		}
+		all[n[0]] = found{rows: n[1], distinct: n[2], low: n[3], high: n[4], whole: string(r[5]) == "t", txs: string(r[6])}
+	}
+	return all, nil
+}
+
+// check compares what the clients know with tables, ledger and store.
+func (b *bed) check(units []*unit) string {
+	all, err := b.found()
+	if err != nil {
+		return err.Error()
+	}
+	problems := slices.Concat(checkRows(units, all), b.checkLedger(all), b.checkStore())
+	return strings.Join(problems, "\n")
+}
+
+// checkRows: what was acknowledged is there exactly once, what was undone is
+// not, and what the client doesn't know is there as a whole or not at all.
+func checkRows(units []*unit, all map[int64]found) (problems []string) {
+	mine := make(map[int64]bool)
+	for _, u := range units {
+		there, absent, bad := 0, 0, ""
+		for _, l := range u.loads {
+			mine[l.id] = true
+			f, ok := all[l.id]
+			switch {
+			case ok && l.undone:
+				bad = fmt.Sprintf("load %d was undone, and has %d rows", l.id, f.rows)
+			case l.undone:
+			case !ok:
+				absent++
+			case f.rows != int64(l.rows) || f.distinct != f.rows || f.low != 0 || f.high != f.rows-1 || !f.whole || strings.Contains(f.txs, ","):
+				bad = fmt.Sprintf("load %d of %d rows: %+v", l.id, l.rows, f)
+			default:
+				there++
+			}
+		}
+		switch {
+		case bad != "":
+		case u.fate == committed && absent > 0:
+			bad = fmt.Sprintf("%d acknowledged loads are lost", absent)
+		case u.fate == aborted && there > 0:
+			bad = fmt.Sprintf("%d loads are there that were never committed", there)
+		case u.fate == unknown && there > 0 && absent > 0:
+			bad = "one part is there, the other is not"
+		}
+		if bad != "" {
+			problems = append(problems, fmt.Sprintf("%s (%s, %s):\n\t%s", bad, u.what, u.fate, strings.Join(u.log, "\n\t")))
+		}
+	}
+	for id, f := range all {
+		if !mine[id] {
+			problems = append(problems, fmt.Sprintf("load %d of an earlier round has come: %+v", id, f))
+		}
+	}
+	return problems
+}
+
+// entry is one load in the ledger.
+type entry struct {
+	id, status, owner, txs, message string
+	total, imported                 int
+	records                         int64
+}
+
+const ledgerSQL = `SELECT process_id, coalesce(c.status, 'MISSING'), coalesce(l.owner, ''), coalesce(i.txs, ''), coalesce(c.error_message, ''),
+	       coalesce(c.files_total, 0), coalesce(c.files_imported, 0), coalesce(i.records, 0)
+	  FROM pgbulk.load l FULL JOIN (SELECT process_id, array_agg(DISTINCT txid)::text AS txs, sum(records) AS records
+	                                  FROM pgbulk.import GROUP BY 1) i USING (process_id)
+	  LEFT JOIN relyt_sys.relyt_loader_checkpoint c USING (process_id)`
+
+func (b *bed) ledger() ([]entry, error) {
+	rows, err := b.sql(ledgerSQL)
+	if err != nil {
+		return nil, err
+	}
+	var all []entry
+	for _, r := range rows {
+		e := entry{id: string(r[0]), status: string(r[1]), owner: string(r[2]), txs: string(r[3]), message: string(r[4])}
+		e.total, _ = strconv.Atoi(string(r[5]))
+		e.imported, _ = strconv.Atoi(string(r[6]))
+		e.records, _ = strconv.ParseInt(string(r[7]), 10, 64)
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// checkLedger: a load is COMPLETED exactly where its rows are there, and none
+// is RUNNING. There are loads that are not in the ledger: while the store or the
+// service connection rest after failures, statements pass.
+func (b *bed) checkLedger(all map[int64]found) (problems []string) {
+	entries, err := b.ledger()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	free := make(map[string]int) // loads by transactions and count of rows
+	for _, f := range all {
+		free[fmt.Sprint(f.txs, f.rows)]++
+	}
+	for _, e := range entries {
+		if b.counted[e.id] {
+			continue
+		}
+		rows := fmt.Sprint(e.txs, e.records)
+		switch {
+		case b.gap(e):
+			free[rows]--
+		case e.status == "COMPLETED" && e.imported == e.total && free[rows] > 0:
+			free[rows]--
+		case e.imported == 0 && (e.status == "FAILED" && e.message != "" || e.status == "CANCELLED"):
+		default:
+			problems = append(problems, fmt.Sprintf("ledger: %+v", e))
+		}
+	}
+	return problems
+}
+
+// gap says that nobody could settle this load yet.
+func (b *bed) gap(e entry) bool {
+	if b.recovers || e.status != "RUNNING" {
+		return false
+	}
+	for _, p := range b.proxies {
+		if slices.Contains(p.owners(), e.owner) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkStore: nothing is left, in S3 or in the catalogs.
+func (b *bed) checkStore() (problems []string) {
+	rows, err := b.sql("SELECT count(*) FROM pg_catalog.pg_foreign_table")
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if n := string(rows[0][0]); n != "0" {
+		problems = append(problems, n+" external tables are left")
+	}
+	if !b.recovers {
+		return problems
+	}
+	for info, err := range b.store.List(b.t.Context(), b.prefix) {
+		if err != nil {
+			return append(problems, err.Error())
+		}
+		problems = append(problems, "left in S3: "+info.Key)
+	}
+	return problems
+}
+
+// settle makes the bed ready for the next round: what this one brought is
+// accounted for.
+func (b *bed) settle() {
+	b.t.Helper()
+	entries, err := b.ledger()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range entries {
+		b.counted[e.id] = true
+	}
+	b.must("SET lock_timeout = '10s'; TRUNCATE t, u")
+	n, err := b.store.AbortUploads(b.t.Context(), b.prefix, time.Now().Add(time.Hour))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if n > 0 && b.recovers {
+		b.t.Errorf("%d multipart uploads were left", n)
+	}
+}
