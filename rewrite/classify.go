@@ -21,6 +21,8 @@ type Caps struct {
 	InBlock bool
 	// Params: the values of an INSERT's parameters are known.
 	Params bool
+	// Several: the INSERT stands for several of the client's.
+	Several bool
 }
 
 // firstUserOID is FirstNormalObjectId: below it are system objects.

@@ -123,6 +123,7 @@ func (c *CopyStatement) resolve(in *Inspection) (x Extensions, problem string) {
 		{"pgbulk.on_conflict", in.OnConflict, readOnConflict},
 		{"pgbulk.max_error_records", in.MaxErrorRecords, readMaxErrors},
 		{"pgbulk.label", in.Label, readLabel},
+		{"pgbulk.coalesce", in.Coalesce, readCoalesce},
 	} {
 		if set.value == "" {
 			continue
@@ -206,6 +207,14 @@ func readLabel(_ *CopyStatement, x *Extensions, value, by string) string {
 	default:
 		x.Label = value
 		x.ask(FeatureLabel, by)
+	}
+	return ""
+}
+
+// readCoalesce finds a wrong value; the right ones are about INSERTs.
+func readCoalesce(_ *CopyStatement, _ *Extensions, value, _ string) string {
+	if value != "off" && value != "transaction" {
+		return "off or transaction"
 	}
 	return ""
 }

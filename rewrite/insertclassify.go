@@ -23,7 +23,7 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 	}
 	for _, reason := range []Reason{
 		tableReason(nil, in, caps), snapshotReason(in, caps), insertEncodingReason(s, in),
-		insertTableReason(in), s.shapeReason(caps), s.columnsReason(in),
+		insertTableReason(in), severalReason(in, caps), s.shapeReason(caps), s.columnsReason(in),
 	} {
 		if reason != ReasonNone {
 			return Decision{Way: Pass, Reason: reason}
@@ -56,6 +56,15 @@ func insertTableReason(in *Inspection) Reason {
 		return ReasonRules
 	case in.Triggers:
 		return ReasonTriggers
+	}
+	return ReasonNone
+}
+
+// severalReason finds what makes several INSERTs differ from one: a row may point
+// to one that comes later only if both are of one statement.
+func severalReason(in *Inspection, caps Caps) Reason {
+	if caps.Several && in.SelfReference {
+		return ReasonSelfReference
 	}
 	return ReasonNone
 }

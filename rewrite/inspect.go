@@ -39,8 +39,10 @@ type Inspection struct {
 	// Rules are ON INSERT; Triggers are the user's, enabled, for INSERT, like
 	// the next ones on the table or any of its partitions.
 	Rules, Triggers bool
-	// ForeignKeys are those that the table's rows point with.
+	// ForeignKeys are those that the table's rows point with; SelfReference is one
+	// that may point to rows of the table itself.
 	ForeignKeys           bool
+	SelfReference         bool
 	Deferrable, Exclusion bool
 	ForeignPartition      bool
 
@@ -110,8 +112,8 @@ type tableRow struct {
 	InsertColumns bool     `json:"insert_columns"`
 	RowSecurity   bool     `json:"row_security"`
 	Rules         bool     `json:"rules"`
-	// Triggers are three letters each, t or f: internal, of a foreign key,
-	// deferrable. Indexes are two: of an exclusion constraint, deferrable.
+	// Triggers are four letters each, t or f: internal, of a foreign key,
+	// deferrable, of a foreign key into the table itself. Indexes are two: of an exclusion constraint, deferrable.
 	Triggers         []string `json:"triggers"`
 	Indexes          []string `json:"indexes"`
 	ForeignPartition bool     `json:"foreign_partition"`
@@ -222,10 +224,11 @@ func (in *Inspection) table(t *tableRow) {
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
 	for _, g := range t.Triggers {
-		if len(g) == 3 {
+		if len(g) >= 3 {
 			in.Triggers = in.Triggers || g[0] != 't'
 			in.ForeignKeys = in.ForeignKeys || g[1] == 't'
 			in.Deferrable = in.Deferrable || g[2] == 't'
+			in.SelfReference = in.SelfReference || len(g) > 3 && g[3] == 't'
 		}
 	}
 	for _, i := range t.Indexes {

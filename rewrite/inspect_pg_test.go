@@ -122,6 +122,8 @@ CREATE TABLE fkpart1 PARTITION OF fkpart FOR VALUES IN (1);
 CREATE TABLE fkone (id int, k int) PARTITION BY LIST (k);
 CREATE TABLE fkone1 PARTITION OF fkone FOR VALUES IN (1);
 ALTER TABLE fkone1 ADD FOREIGN KEY (id) REFERENCES parent;
+CREATE TABLE fkpartself (id int, up int, k int, PRIMARY KEY (id, k), FOREIGN KEY (up, k) REFERENCES fkpartself) PARTITION BY LIST (k);
+CREATE TABLE fkpartself1 PARTITION OF fkpartself FOR VALUES IN (1);
 CREATE TABLE uniq (id int UNIQUE);
 CREATE TABLE uniqdef (id int UNIQUE DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE excl (r int4range, EXCLUDE USING gist (r WITH &&));
@@ -159,7 +161,7 @@ func summary(in *Inspection) string {
 		{in.BadColumns, "badcolumns"}, {in.IdentityAlways, "identity"}, {in.Generated, "generated"},
 		{!in.InsertPrivilege, "noinsert"}, {in.ColumnPrivilege && !in.InsertPrivilege, "somecolumns"},
 		{in.RowSecurity, "rls"}, {in.Rules, "rules"}, {in.Triggers, "triggers"}, {in.ForeignKeys, "fk"},
-		{in.Deferrable, "deferrable"}, {in.Exclusion, "exclusion"}, {in.ForeignPartition, "foreign"},
+		{in.SelfReference, "self"}, {in.Deferrable, "deferrable"}, {in.Exclusion, "exclusion"}, {in.ForeignPartition, "foreign"},
 	} {
 		if f.on {
 			out = append(out, f.name)
@@ -208,10 +210,12 @@ var inspectCases = []struct{ table, owner, weak string }{
 	{`trigoff`, `rp public.trigoff id`, ``},
 	{`trigalways`, `rp public.trigalways id triggers`, ``},
 	{`fk`, `rp public.fk id fk`, ``},
-	{`fkself`, `rp public.fkself id,up fk`, ``},
+	{`fkself`, `rp public.fkself id,up fk self`, ``},
 	{`fkdef`, `rp public.fkdef id fk deferrable`, ``},
 	{`fkpart`, `pp public.fkpart id,k fk`, ``},
 	{`fkone`, `pp public.fkone id,k fk`, ``},
+	{`fkpartself`, `pp public.fkpartself id,up,k fk self`, ``},
+	{`fkpartself1`, `rp public.fkpartself1 id,up,k fk self`, ``},
 	{`uniq`, `rp public.uniq id`, ``},
 	{`uniqdef`, `rp public.uniqdef id deferrable`, ``},
 	{`excl`, `rp public.excl r exclusion`, ``},

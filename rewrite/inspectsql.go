@@ -53,7 +53,8 @@ const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
 'rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
   WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '3' LIMIT 1),
 'triggers', CASE WHEN c.relhastriggers OR c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(
-  SELECT pg_catalog.concat(g.tgisinternal, g.tgconstrrelid OPERATOR(pg_catalog.<>) 0, g.tgdeferrable)
+  SELECT pg_catalog.concat(g.tgisinternal, g.tgconstrrelid OPERATOR(pg_catalog.<>) 0, g.tgdeferrable,
+    g.tgconstrrelid OPERATOR(pg_catalog.=) ANY (tree.oids) OR c.relispartition AND g.tgconstrrelid OPERATOR(pg_catalog.<>) 0)
   FROM pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) ANY (tree.oids)
   AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
   AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0) END,

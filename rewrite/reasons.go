@@ -79,6 +79,8 @@ const (
 	ReasonParameter      Reason = "insert_parameter"
 	ReasonRows           Reason = "rows"
 	ReasonArrays         Reason = "arrays"
+	ReasonCoalesced      Reason = "coalesced"
+	ReasonSelfReference  Reason = "self_reference"
 
 	// Reasons of the session, which the wire layer finds.
 
@@ -206,6 +208,8 @@ func Reasons() []ReasonInfo {
 		{ReasonParamType, "classify", "A parameter's type is not its column's, or its binary form is not known."},
 		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
+		{ReasonSelfReference, "classify", "A batch, and a foreign key of the table points to the table itself: natively each row finds those before it alone."},
+
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
@@ -235,6 +239,7 @@ func Reasons() []ReasonInfo {
 		{ReasonRules, "method", "COPY ignores INSERT rules, INSERT would obey them."},
 		{ReasonEventTriggers, "method", "Event triggers would see the external table being made."},
 		{ReasonRows, "method", "An INSERT without ON CONFLICT and RETURNING: its rows go through COPY."},
+		{ReasonCoalesced, "method", "With pgbulk.coalesce = transaction: consecutive INSERTs of one shape, whose rows go through one COPY."},
 		{ReasonArrays, "method", "An INSERT with ON CONFLICT or RETURNING, or into a table with functions of a user's: its rows go as arrays through unnest."},
 
 		{ReasonStoreBreaker, "moment", "The store failed several times in a row, and is left alone for a while."},

@@ -26,6 +26,8 @@ const (
 	actInsert
 	// actBatch: Binds of an INSERT that bring many rows.
 	actBatch
+	// actCoalesce: an INSERT with which a run of them may begin.
+	actCoalesce
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -37,6 +39,16 @@ const maxHead = 4 << 10
 // server as they came, as many in one write as one read brought.
 func (s *session) clientLoop() error {
 	for {
+		if s.inserts != nil {
+			err := s.goOnRun()
+			if err == nil && s.inserts != nil {
+				err = s.awaitClient()
+			}
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		n, act := s.walkClient(s.cr.Buffered())
 		if n > 0 {
 			if err := s.writeServer(s.cr.Buffered()[:n]); err != nil {
@@ -62,6 +74,8 @@ func (s *session) clientLoop() error {
 			err = s.onInsert()
 		case actBatch:
 			err = s.onBatch()
+		case actCoalesce:
+			err = s.onCoalesce()
 		case actCommit:
 			err = s.onCommitPoint()
 		case actRaw:
@@ -115,6 +129,7 @@ func (s *session) walkClient(p []byte) (n int, act action) {
 // keepInsert drops what the INSERT before has left, unless the frame that is
 // relayed runs nothing: else it may change the table or the session.
 func (s *session) keepInsert(typ byte) {
+	s.coal.relayed(typ, s.parsedInsert)
 	switch {
 	case typ == 'D' || typ == 'C' || typ == 'S' || typ == 'H':
 	case typ == 'P' && s.parsedInsert:
@@ -144,6 +159,7 @@ func (f *clientFrame) open() bool { return !f.whole() && len(f.ahead) < maxHead+
 // clientFrame notes one frame that is to be relayed, or says why it is not. It
 // holds s.mu.
 func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
+	s.coal.isInsert = false
 	switch f.typ {
 	case 'Q':
 		return s.queryFrame(f)
@@ -205,6 +221,12 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		if s.insertAhead && f.at == 0 {
 			return actInsert, false // it was counted before
 		}
+		if s.coalesceQuery(f, trimZero(body)) {
+			if !f.whole() {
+				return actFill, false
+			}
+			return actCoalesce, false
+		}
 		many, decided := s.manyRows(trimZero(body), f.whole())
 		if !decided {
 			return actFill, false
@@ -214,6 +236,8 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 			return actInsert, false
 		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
+	default:
+		s.coal.look(body)
 	}
 	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.queue.push(entQuery)
@@ -239,6 +263,8 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 		return actParse, false
 	case kind == rewrite.KindInsert && !f.whole() && f.size <= s.srv.cfg.MaxStatement:
 		return actFill, false
+	case kind == rewrite.KindNone:
+		s.coal.look(sql)
 	}
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, f.raw(), f.whole())
@@ -264,7 +290,15 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 	case st == nil:
 	case st.copy != nil:
 		return actBind, false
-	case f.at >= s.plain:
+	case f.at < s.plain:
+		s.coalesceBind(f, name, st.insert)
+	default:
+		switch s.coalesceBind(f, name, st.insert) {
+		case batchUndecided:
+			return actFill, false
+		case batchTake:
+			return actCoalesce, false
+		}
 		switch s.lookAhead(f, name, st.insert) {
 		case batchUndecided:
 			return actFill, false

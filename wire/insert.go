@@ -31,6 +31,7 @@ type insertTask struct {
 	batch   *batch // nil in the simple protocol
 	insp    *rewrite.Inspection
 	inBlock bool
+	several bool // it is the first of a run of INSERTs that go together
 	began   time.Time
 	// opened: the session is where opening has brought it.
 	opened bool
@@ -296,7 +297,7 @@ func (t *insertTask) sent(err error, d rewrite.Decision, size int) error {
 // decide takes what the INSERT before has left, or inspects.
 func (t *insertTask) decide() (rewrite.Decision, error) {
 	s := t.s
-	caps := rewrite.Caps{InBlock: t.inBlock, Params: t.batch != nil}
+	caps := rewrite.Caps{InBlock: t.inBlock, Params: t.batch != nil, Several: t.several || t.batch != nil && len(t.batch.binds) > 1}
 	if l := s.last; t.inBlock && l != nil && l.fits(t.stmt) {
 		t.insp = l.insp
 		if !t.stmt.Reusable(t.insp) {
@@ -314,6 +315,7 @@ func (t *insertTask) decide() (rewrite.Decision, error) {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonInspectFailed}, err
 	}
 	t.insp, t.opened = insp, true
+	s.coal.learn(insp.Coalesces())
 	d := rewrite.ClassifyInsert(t.stmt, t.insp, caps)
 	if t.inBlock && d.Way != rewrite.Pass && t.stmt.Reusable(insp) {
 		s.last = &lastInsert{schema: t.stmt.Schema, table: t.stmt.Table, columns: t.stmt.Columns, insp: insp}

@@ -40,6 +40,9 @@ func (m *metrics) pass(kind rewrite.Kind, reason rewrite.Reason) {
 	m.count(kind, rewrite.Decision{Way: rewrite.Pass, Reason: reason})
 }
 
-func (m *metrics) count(kind rewrite.Kind, d rewrite.Decision) {
-	m.statements.WithLabelValues(string(kind), string(d.Way), string(d.Reason)).Inc()
+func (m *metrics) count(kind rewrite.Kind, d rewrite.Decision) { m.add(kind, d, 1) }
+
+// add counts n statements.
+func (m *metrics) add(kind rewrite.Kind, d rewrite.Decision, n int) {
+	m.statements.WithLabelValues(string(kind), string(d.Way), string(d.Reason)).Add(float64(n))
 }

@@ -194,6 +194,9 @@ func (s *session) loopUp() bool {
 	if err != nil {
 		return s.loopFailed(err)
 	}
+	if s.inserts != nil {
+		return s.loopRun()
+	}
 	n, act := s.walkClient(s.cr.Buffered())
 	if n > 0 {
 		done, err := o.server.TryWrite(s.cr.Buffered()[:n])

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,7 @@ type session struct {
 	// pending are messages that the server sent while it was busy with us, and
 	// which it sends before a ReadyForQuery natively.
 	pending []byte
+	coal    coalescing
 	// copyWait is closed when a replayed COPY has begun.
 	copyWait chan struct{}
 	// fatal is the server's last word, or ours.
@@ -93,6 +95,8 @@ type session struct {
 	resolver     resolver
 	// flight is an INSERT that the event loop has sent on.
 	flight *flight
+	// inserts are those that are answered and not sent.
+	inserts *run
 	// insertAhead: the INSERT at which the walk stopped is next.
 	insertAhead bool
 	replays     int    // INSERTs in a row that ran natively in the end
@@ -115,6 +119,11 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 		status: est.TxStatus, params: est.ParameterStatus,
 		serverGone: make(chan struct{}),
 	}
+	for _, p := range est.Params {
+		if strings.Contains(p.Name+p.Value, "pgbulk.coalesce") {
+			s.coal.mentioned()
+		}
+	}
 	return s
 }
 
@@ -122,6 +131,7 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 func (s *session) run() {
 	defer s.cancel(nil)
 	err := s.clientLoop()
+	s.dropRun()
 	if errors.Is(err, io.EOF) && s.ctx.Err() == nil {
 		// The client sends no more, but may still read: the server sees the
 		// same, answers what it has and ends by itself.
