@@ -47,6 +47,8 @@ const (
 	shortRuns = 3
 	restMin   = 100
 	restMax   = 100_000
+	// restInPipeline is for what may be over with the next Sync.
+	restInPipeline = 10
 )
 
 // coalescing is what a session remembers from one run to the next. session.mu
@@ -62,8 +64,10 @@ type coalescing struct {
 	// usual: the INSERT at the front of the buffer goes as without the setting.
 	usual bool
 	short int // short runs in a row
-	rest  int // INSERTs that are still relayed without a try
-	last  int // what rest was last
+	// rest is how many INSERTs that begin with tired are still relayed without a
+	// try, and last what it was last.
+	rest, last int
+	tired      []byte
 }
 
 // learn notes what an inspection has found.
@@ -88,7 +92,7 @@ func (c *coalescing) mentioned() {
 // wants says whether a run may begin with an INSERT of this text; front says that
 // it stands at the front of the buffer.
 func (c *coalescing) wants(text []byte, front bool) bool {
-	if c.hope == hopeOff || c.rest > 0 || c.usual && front {
+	if c.hope == hopeOff || c.usual && front || c.resting(text) {
 		return false
 	}
 	if c.hope == hopeUnknown {
@@ -97,11 +101,13 @@ func (c *coalescing) wants(text []byte, front bool) bool {
 	return c.inserts > 0 && len(c.prev) > 0 && bytes.HasPrefix(text, c.prev)
 }
 
+func (c *coalescing) resting(text []byte) bool { return c.rest > 0 && bytes.HasPrefix(text, c.tired) }
+
 // insert notes an INSERT in whose place no run begins; head is how those of its
 // kind begin.
 func (c *coalescing) insert(head []byte) {
 	c.isInsert = true
-	if c.inserts++; c.rest > 0 {
+	if c.inserts++; c.resting(head) {
 		c.rest--
 	}
 	if c.hope == hopeOn {
@@ -120,10 +126,10 @@ func (c *coalescing) relayed(typ byte, parse bool) {
 	}
 }
 
-// tire lets some INSERTs pass: a run of them brings nothing.
-func (c *coalescing) tire() {
+// tire lets some INSERTs that begin like that pass: a run of them brings nothing.
+func (c *coalescing) tire(head []byte) {
 	c.last = min(max(restMin, 2*c.last), restMax)
-	c.rest, c.short = c.last, 0
+	c.rest, c.short, c.tired = c.last, 0, append(c.tired[:0], head...)
 }
 
 // ended notes how many INSERTs a run had.
@@ -134,7 +140,7 @@ func (c *coalescing) ended(n int) {
 	case c.short < shortRuns-1:
 		c.short++
 	default:
-		c.tire()
+		c.tire(nil)
 	}
 }
 
@@ -194,7 +200,10 @@ func (s *session) onCoalesce() error {
 	s.log.Debug("not coalesced", "stmt", rewrite.KindInsert, "reason", rewrite.Reason(no))
 	s.mu.Lock()
 	if s.coal.hope != hopeOff {
-		s.coal.tire()
+		s.coal.tire(s.coal.prev)
+		if no == notCoalesced(rewrite.ReasonInPipeline) {
+			s.coal.rest, s.coal.last = restInPipeline, 0
+		}
 	}
 	s.mu.Unlock()
 	if r.opened && r.batch != nil {

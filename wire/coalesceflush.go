@@ -33,7 +33,7 @@ func (s *session) endRun() error {
 		return err
 	}
 	s.mu.Lock()
-	s.coal.tire()
+	s.coal.tire(nil)
 	s.mu.Unlock()
 	if typ == 'P' && exit == rewrite.ExitRollback {
 		return nil // the server takes it in a failed transaction

@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// heldRun is a session with some INSERTs that are answered and not sent. Whoever
+// sends them waits for holder, which has a key of theirs.
+func heldRun(t *testing.T, settings string) (b *bed, holder *pgconn.PgConn, r *rawConn) {
+	b, c := coalescing(t)
+	holder = b.direct()
+	must(t, holder, "BEGIN; INSERT INTO t VALUES (3, 0)")
+	must(t, c, settings)
+	must(t, c, "BEGIN; INSERT INTO other VALUES (1); SAVEPOINT s")
+	for id := 1; id < 6; id++ {
+		must(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, 0)", id))
+	}
+	if n := must(t, b.direct(), "SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted"); n != "0" {
+		t.Fatal("it waits already")
+	}
+	return b, holder, raw(t, c)
+}
+
+// cancelRaw sends a CancelRequest for a session, and returns when the proxy has
+// passed it on.
+func cancelRaw(t testing.TB, r *rawConn) {
+	t.Helper()
+	c, err := net.Dial("tcp", r.RemoteAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	p := binary.BigEndian.AppendUint32(nil, uint32(12+len(r.key)))
+	p = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(p, 80877102), r.pid)
+	if _, err := c.Write(append(p, r.key...)); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Fatalf("the answer to a cancel request is %v", err)
+	}
+}
+
+// answers reads to the next ReadyForQuery.
+func (r *rawConn) answers() (status byte, e *pgconn.PgError) {
+	r.t.Helper()
+	m, e, err := r.until(isReady)
+	if err != nil {
+		r.t.Fatal(e, err)
+	}
+	return m.(*pgproto3.ReadyForQuery).TxStatus, e
+}
+
+// TestCoalesceWaits: where the rows must wait, the statement behind them does.
+func TestCoalesceWaits(t *testing.T) {
+	t.Parallel()
+	b, holder, r := heldRun(t, "")
+	r.query("SELECT 1")
+	b.wantWaiting(r.pid)
+	must(t, holder, "ROLLBACK")
+	if status, e := r.answers(); e != nil || status != 'T' {
+		t.Errorf("%+v, %c", e, status)
+	}
+	r.query("COMMIT")
+	if status, e := r.answers(); e != nil || status != 'I' {
+		t.Errorf("%+v, %c", e, status)
+	}
+	if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != "6" {
+		t.Errorf("%s rows", n)
+	}
+}
+
+// TestCoalesceCanceled: a cancel and the timeouts end the statement behind the rows,
+// and the transaction has failed as if it had been its own.
+func TestCoalesceCanceled(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ settings, code string }{
+		"cancel": {"", "57014"}, "statement_timeout": {"SET statement_timeout = '300ms'", "57014"}, "lock_timeout": {"SET lock_timeout = '300ms'", "55P03"},
+	} {
+		for _, cause := range []string{"SELECT 1", "COMMIT"} {
+			t.Run(name+" "+cause, func(t *testing.T) {
+				t.Parallel()
+				b, holder, r := heldRun(t, c.settings)
+				r.query(cause)
+				if name == "cancel" {
+					b.wantWaiting(r.pid)
+					cancelRaw(t, r)
+				}
+				status, e := r.answers()
+				want := byte('E')
+				if cause == "COMMIT" {
+					want = 'I'
+				}
+				if e == nil || e.Code != c.code || status != want || e.Position != 0 {
+					t.Fatalf("%+v, %c", e, status)
+				}
+				if want == 'E' {
+					r.query("ROLLBACK TO s; COMMIT")
+					if status, e := r.answers(); e != nil || status != 'I' {
+						t.Errorf("%+v, %c", e, status)
+					}
+				}
+				must(t, holder, "ROLLBACK")
+				got := must(t, b.direct(), "SELECT (SELECT count(*) FROM t) || ' ' || (SELECT count(*) FROM other)")
+				if rows := map[byte]string{'E': "1 1", 'I': "1 0"}[want]; got != rows {
+					t.Errorf("rows %s, want %s", got, rows)
+				}
+			})
+		}
+	}
+}
+
+// TestCoalesceCancelWithoutStatement: a cancel between statements ends none.
+func TestCoalesceCancelWithoutStatement(t *testing.T) {
+	t.Parallel()
+	b, holder, r := heldRun(t, "")
+	must(t, holder, "ROLLBACK")
+	cancelRaw(t, r)
+	r.query("COMMIT")
+	if status, e := r.answers(); e != nil || status != 'I' {
+		t.Errorf("%+v, %c", e, status)
+	}
+	if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != "6" {
+		t.Errorf("%s rows", n)
+	}
+}
+
+// TestCoalesceClientLost: rows that were answered in a transaction go with the
+// client, as natively; and so does its session.
+func TestCoalesceClientLost(t *testing.T) {
+	t.Parallel()
+	b, holder, r := heldRun(t, "")
+	must(t, holder, "ROLLBACK")
+	r.reset()
+	b.wantGone(r.pid)
+	if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != "1" {
+		t.Errorf("%s rows", n)
+	}
+}
+
+// wantGone waits until a backend has ended.
+func (b *bed) wantGone(pid uint32) {
+	b.t.Helper()
+	watch := b.direct()
+	eventually(b.t, 10*time.Second, func() string {
+		return must(b.t, watch, fmt.Sprintf(`SELECT CASE WHEN count(*) = 0 THEN '' ELSE 'its session is still there' END
+			FROM pg_catalog.pg_stat_activity WHERE pid = %d`, pid))
+	})
+}
+
+// TestCoalesceServerLost: the client hears it in the server's words, while the rows
+// are held and while they wait.
+func TestCoalesceServerLost(t *testing.T) {
+	t.Parallel()
+	for _, waiting := range []bool{false, true} {
+		t.Run(fmt.Sprint(waiting), func(t *testing.T) {
+			t.Parallel()
+			b, holder, r := heldRun(t, "")
+			if waiting {
+				r.query("COMMIT")
+				b.wantWaiting(r.pid)
+			}
+			must(t, holder, fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d)", r.pid))
+			_, e, err := r.until(isReady)
+			if err == nil || e == nil || e.Code != "57P01" {
+				t.Errorf("%+v, %v", e, err)
+			}
+			b.wantGone(r.pid)
+			must(t, holder, "ROLLBACK")
+			if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != "1" {
+				t.Errorf("%s rows", n)
+			}
+		})
+	}
+}
+
+// TestCoalesceIdleTimeout: the server's patience with a client that is silent in a
+// transaction is not used up by INSERTs that it doesn't see.
+func TestCoalesceIdleTimeout(t *testing.T) {
+	t.Parallel()
+	b, c := coalescing(t)
+	must(t, c, "SET idle_in_transaction_session_timeout = '3s'; BEGIN")
+	n := 0
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for start := time.Now(); time.Since(start) < 4*time.Second; n++ {
+		exec(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, 0)", n+1), "")
+		<-tick.C
+	}
+	exec(t, c, "COMMIT", "")
+	if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != fmt.Sprint(n+1) {
+		t.Errorf("%s rows, want %d", got, n+1)
+	}
+}
