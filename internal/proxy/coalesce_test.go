@@ -186,7 +186,7 @@ func TestCoalesceDecisions(t *testing.T) {
 		must(t, c, "ROLLBACK")
 	}
 	must(t, c, "SET pgbulk.coalesce = 'always'")
-	exec(t, c, "COPY t FROM STDIN", "0A000")
+	exec(t, c, "COPY t FROM STDIN", "22023")
 }
 
 // TestCoalesceTriggers fire for each row, at the time of the INSERT: such tables are
