@@ -193,16 +193,16 @@ func TestCoalesceDecisions(t *testing.T) {
 // left alone.
 func TestCoalesceTriggers(t *testing.T) {
 	t.Parallel()
-	b, c := coalescing(t)
+	b, _ := coalescing(t)
 	must(t, b.direct(), `CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'row %', NEW.a; RETURN NEW; END $$;
 		CREATE TRIGGER n AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION note()`)
 	var notices []string
-	c2, err := pgconn.ParseConfig(b.via())
+	cfg, err := pgconn.ParseConfig(b.via())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c2.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { notices = append(notices, n.Message) }
-	c, err = pgconn.ConnectConfig(t.Context(), c2)
+	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { notices = append(notices, n.Message) }
+	c, err := pgconn.ConnectConfig(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
