@@ -29,8 +29,11 @@ type Entry struct {
 	// Table is quoted and with its schema.
 	Table   string     `json:"table"`
 	Status  Status     `json:"status"`
+	Ack     Ack        `json:"ack"`
+	Label   string     `json:"label,omitempty"`
 	Started time.Time  `json:"started"`
 	Last    *time.Time `json:"last_insert,omitempty"`
+	Ended   *time.Time `json:"ended,omitempty"`
 	// Age is for how long it has been running, by the server's clock.
 	Age           time.Duration `json:"-"`
 	FilesTotal    int           `json:"files_total"`
@@ -43,6 +46,12 @@ type Entry struct {
 	BytesImported   int64  `json:"bytes_imported"`
 	ErrorRecords    int64  `json:"error_records"`
 	Error           string `json:"error,omitempty"`
+	// Pending: success was acknowledged, the rows are not in the table, and
+	// nobody has given them up. Running, it is imported; failed, it waits for a
+	// person to retry or cancel it.
+	Pending  bool       `json:"pending"`
+	Attempts int        `json:"attempts"`
+	NextTry  *time.Time `json:"next_try,omitempty"`
 }
 
 // EntryFile is one file of a load.
@@ -62,9 +71,12 @@ type EntryFile struct {
 type Filter struct {
 	IDs      []string
 	Statuses []Status
+	// Open: only those under way or pending.
+	Open bool
 	// Table is a table's name as SQL has it; without a schema, tables of that
 	// name in all schemas.
 	Table string
+	Label string
 	// Since is how long ago the load may have started. 0: any time.
 	Since time.Duration
 	// Limit is the most loads to return, the newest ones. 0: all.
@@ -115,7 +127,8 @@ func (a *Admin) Check(ctx context.Context) error {
 const listSQL = `SELECT c.process_id, c.pg_table, c.status, c.start_time, c.last_insert_time,
        extract(epoch FROM pg_catalog.clock_timestamp() - c.start_time)::float8,
        c.files_total, c.files_imported, f.records, f.records_imported, f.bytes, f.bytes_imported,
-       c.error_records, coalesce(c.error_message, '')
+       c.error_records, coalesce(c.error_message, ''),
+       c.ack, coalesce(c.label, ''), c.end_time, c.pending, c.attempts, c.next_try
   FROM relyt_sys.relyt_loader_checkpoint c
  CROSS JOIN LATERAL (
        SELECT coalesce(sum(x.records), 0)::bigint AS records,
@@ -130,6 +143,8 @@ const listSQL = `SELECT c.process_id, c.pg_table, c.status, c.start_time, c.last
         OR c.pg_table = pg_catalog.quote_ident(n.name[1]) || '.' || pg_catalog.quote_ident(n.name[2])
         OR pg_catalog.cardinality(n.name) = 1 AND pg_catalog.right(c.pg_table, pg_catalog.length(pg_catalog.quote_ident(n.name[1])) + 1)
                                                   = '.' || pg_catalog.quote_ident(n.name[1]))
+   AND ($6::text = '' OR c.label = $6::text)
+   AND (NOT $7::bool OR c.status = 'RUNNING' OR c.pending)
    AND ($4::float8 = 0 OR c.start_time >= pg_catalog.now() - pg_catalog.make_interval(secs => $4::float8))
  ORDER BY c.start_time DESC, c.process_id DESC
  LIMIT nullif($5::bigint, 0)`
@@ -140,7 +155,8 @@ func (a *Admin) List(ctx context.Context, f Filter) ([]Entry, error) {
 	for _, s := range f.Statuses {
 		statuses = append(statuses, string(s))
 	}
-	rows, err := a.db.Query(ctx, listSQL, f.IDs, statuses, f.Table, f.Since.Seconds(), int64(f.Limit))
+	rows, err := a.db.Query(ctx, listSQL, f.IDs, statuses, f.Table, f.Since.Seconds(), int64(f.Limit),
+		f.Label, f.Open)
 	if err != nil {
 		return nil, fmt.Errorf("list loads: %w", otherFormat(err))
 	}
@@ -156,12 +172,15 @@ func scanEntry(row pgx.CollectableRow) (Entry, error) {
 	var age float64
 	err := row.Scan(&e.ProcessID, &e.Table, &e.Status, &e.Started, &e.Last, &age,
 		&e.FilesTotal, &e.FilesImported, &e.Records, &e.RecordsImported, &e.Bytes, &e.BytesImported,
-		&e.ErrorRecords, &e.Error)
+		&e.ErrorRecords, &e.Error,
+		&e.Ack, &e.Label, &e.Ended, &e.Pending, &e.Attempts, &e.NextTry)
 	e.Age = time.Duration(age * float64(time.Second))
 	e.Started = e.Started.UTC()
-	if e.Last != nil {
-		last := e.Last.UTC()
-		e.Last = &last
+	for _, t := range []**time.Time{&e.Last, &e.Ended, &e.NextTry} {
+		if *t != nil {
+			utc := (*t).UTC()
+			*t = &utc
+		}
 	}
 	return e, err
 }
@@ -185,4 +204,92 @@ func otherFormat(err error) error {
 			FormatVersion, e.Message, e.Code)
 	}
 	return err
+}
+
+// ErrNothingToDo says that a load is not one that can be retried or cancelled.
+var ErrNothingToDo = errors.New("there is nothing to do")
+
+// Retry has a pending load that failed, or waits for its next attempt, tried
+// again at once. Who may: the service role and superusers.
+func (a *Admin) Retry(ctx context.Context, processID string) (Status, error) {
+	return a.decide(ctx, processID, "retry", NewPostgres(a.db).Retry, Running)
+}
+
+// Cancel gives up a pending load: its rows will never be in the table. It waits
+// for an import that is under way. Who may: the service role and superusers.
+func (a *Admin) Cancel(ctx context.Context, processID string) (Status, error) {
+	return a.decide(ctx, processID, "cancel", NewPostgres(a.db).Cancel, Cancelled)
+}
+
+func (a *Admin) decide(ctx context.Context, processID, what string, do func(context.Context, string) (Status, error), want Status) (Status, error) {
+	entries, err := a.List(ctx, Filter{IDs: []string{processID}})
+	if err != nil {
+		return "", err
+	}
+	if len(entries) == 0 {
+		return "", fmt.Errorf("%s load %s: %w", what, processID, ErrUnknownLoad)
+	}
+	e := entries[0]
+	if !e.Pending {
+		why := "its rows were never acknowledged"
+		switch {
+		case e.Status == Completed:
+			why = "its rows are in the table"
+		case e.Status == Running:
+			why = "its client has no success yet, and can cancel its own statement"
+		case e.Status == Cancelled && e.Ack == AckStaged:
+			why = "it was given up"
+		}
+		return e.Status, fmt.Errorf("%s load %s, which is %s: %w: %s", what, processID, e.Status, ErrNothingToDo, why)
+	}
+	status, err := do(ctx, processID)
+	if err == nil && status != want {
+		err = fmt.Errorf("%s load %s, which is %s by now: %w", what, processID, status, ErrNothingToDo)
+	}
+	return status, err
+}
+
+// cleanBatch bounds how much one transaction deletes.
+const cleanBatch = 1000
+
+// cleanSQL takes loads whose files are deleted, too, and of which nothing is to
+// be imported any more. The import rows go with the queue's row, never before it.
+const cleanSQL = `WITH gone AS (
+  SELECT l.process_id FROM pgbulk.load l
+   WHERE ` + cleanable + `
+   ORDER BY l.end_time, l.process_id LIMIT $2 FOR UPDATE SKIP LOCKED),
+files AS (DELETE FROM pgbulk.load_file x USING gone g WHERE x.process_id = g.process_id),
+staged AS (DELETE FROM pgbulk.staged x USING gone g WHERE x.process_id = g.process_id),
+imports AS (DELETE FROM pgbulk.import x USING gone g WHERE x.process_id = g.process_id),
+rejects AS (DELETE FROM pgbulk.reject x USING gone g WHERE x.process_id = g.process_id)
+DELETE FROM pgbulk.load x USING gone g WHERE x.process_id = g.process_id`
+
+const cleanable = `l.end_time IS NOT NULL AND l.swept_time IS NOT NULL
+     AND l.end_time < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $1::float8)
+     AND NOT EXISTS (SELECT FROM pgbulk.staged s WHERE s.process_id = l.process_id AND NOT s.done)`
+
+// Clean deletes what the ledger knows of loads that ended so long ago, with the
+// rows that they rejected, and returns how many they were. Labels stay: they have
+// a time of their own. Who may: superusers and the owner of the tables.
+func (a *Admin) Clean(ctx context.Context, age time.Duration) (int64, error) {
+	var total int64
+	for {
+		tag, err := a.db.Exec(ctx, cleanSQL, age.Seconds(), int64(cleanBatch))
+		if err != nil {
+			return total, fmt.Errorf("delete old loads: %w", err)
+		}
+		total += tag.RowsAffected()
+		if tag.RowsAffected() < cleanBatch {
+			return total, nil
+		}
+	}
+}
+
+// Cleanable returns how many loads Clean would delete.
+func (a *Admin) Cleanable(ctx context.Context, age time.Duration) (n int64, err error) {
+	err = a.db.QueryRow(ctx, "SELECT count(*) FROM pgbulk.load l WHERE "+cleanable, age.Seconds()).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count old loads: %w", err)
+	}
+	return n, nil
 }

@@ -116,3 +116,93 @@ func TestAdminCheck(t *testing.T) {
 		}
 	}
 }
+
+// staged makes a load one that was acknowledged when staged.
+func (f *fixture) staged(t testing.TB, id string) {
+	t.Helper()
+	mustExec(t, f.pg.Connect(t, f.db, "postgres"), "UPDATE pgbulk.load SET ack = 'staged' WHERE process_id = '"+id+"';"+
+		"INSERT INTO pgbulk.staged (process_id, staged_at, txid) VALUES ('"+id+"', now(), 1)")
+}
+
+// TestAdminDecides: what is pending can be retried and cancelled, and nothing
+// else.
+func TestAdminDecides(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	admin := checkpoint.NewAdmin(f.pool(t, f.service))
+	conn := f.pg.Connect(t, f.db, "postgres")
+	ids := map[string]string{}
+	for _, name := range []string{"failed", "waits", "done", "native"} {
+		ids[name] = f.loaded(t, "postgres", "t")
+	}
+	for _, name := range []string{"failed", "waits", "done"} {
+		f.staged(t, ids[name])
+	}
+	mustExec(t, conn, "UPDATE pgbulk.load SET status = 'FAILED', end_time = now() WHERE process_id = '"+ids["failed"]+"'")
+	mustExec(t, conn, "UPDATE pgbulk.load SET next_try = now() + interval '1 hour' WHERE process_id = '"+ids["waits"]+"'")
+	mustExec(t, conn, "UPDATE pgbulk.load SET status = 'COMPLETED', end_time = now() WHERE process_id = '"+ids["done"]+"'")
+	mustExec(t, conn, "UPDATE pgbulk.staged SET done = true WHERE process_id = '"+ids["done"]+"'")
+	if got, want := f.list(t, f.service, checkpoint.Filter{Open: true}), ids["native"]+" "+ids["waits"]+" "+ids["failed"]; got != want {
+		t.Errorf("open are %s, want %s", got, want)
+	}
+	for _, name := range []string{"done", "native"} {
+		for what, do := range map[string]func(string) (checkpoint.Status, error){
+			"retry":  func(id string) (checkpoint.Status, error) { return admin.Retry(t.Context(), id) },
+			"cancel": func(id string) (checkpoint.Status, error) { return admin.Cancel(t.Context(), id) },
+		} {
+			if status, err := do(ids[name]); !errors.Is(err, checkpoint.ErrNothingToDo) {
+				t.Errorf("%s %s: %s, %v", what, name, status, err)
+			}
+		}
+	}
+	if _, err := admin.Cancel(t.Context(), "nobody"); !errors.Is(err, checkpoint.ErrUnknownLoad) {
+		t.Errorf("got %v", err)
+	}
+	for _, name := range []string{"failed", "waits"} {
+		if status, err := admin.Retry(t.Context(), ids[name]); status != checkpoint.Running || err != nil {
+			t.Errorf("retry %s: %s, %v", name, status, err)
+		}
+		if status, err := admin.Cancel(t.Context(), ids[name]); status != checkpoint.Cancelled || err != nil {
+			t.Errorf("cancel %s: %s, %v", name, status, err)
+		}
+	}
+	if got := f.list(t, f.service, checkpoint.Filter{Open: true}); got != ids["native"] {
+		t.Errorf("open are %s", got)
+	}
+}
+
+// TestAdminClean: nothing goes whose rows are not in, or whose files are there.
+func TestAdminClean(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	admin := checkpoint.NewAdmin(f.admin)
+	conn := f.pg.Connect(t, f.db, "postgres")
+	old, young, unswept, running, pending := f.loaded(t, "postgres", "t"), f.loaded(t, "postgres", "t"), f.loaded(t, "postgres", "t"),
+		f.loaded(t, "postgres", "t"), f.loaded(t, "postgres", "t")
+	f.staged(t, old)
+	f.staged(t, pending)
+	mustExec(t, conn, "UPDATE pgbulk.staged SET done = true WHERE process_id = '"+old+"'")
+	mustExec(t, conn, "UPDATE pgbulk.load SET status = 'FAILED', swept_time = now(), end_time = now() - interval '2 hours' WHERE process_id <> '"+running+"'")
+	mustExec(t, conn, "UPDATE pgbulk.load SET swept_time = NULL WHERE process_id = '"+unswept+"'")
+	mustExec(t, conn, "UPDATE pgbulk.load SET end_time = now() WHERE process_id = '"+young+"'")
+	if n, err := admin.Cleanable(t.Context(), time.Hour); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := admin.Clean(t.Context(), time.Hour); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if got, want := f.list(t, "postgres", checkpoint.Filter{}), strings.Join([]string{pending, running, unswept, young}, " "); got != want {
+		t.Errorf("left are %s, want %s", got, want)
+	}
+	for _, table := range []string{"load_file", "import", "staged"} {
+		if got := text(t, conn, "SELECT count(*) FROM pgbulk."+table+" WHERE process_id = '"+old+"'"); got != "0" {
+			t.Errorf("%s has %s rows of it", table, got)
+		}
+	}
+	// More than one batch.
+	mustExec(t, conn, `INSERT INTO pgbulk.load (process_id, database, role, schema_name, table_name, owner, start_time, status, end_time, swept_time)
+SELECT 'many' || n, 'd', 'r', 's', 't', 'o', now(), 'COMPLETED', now() - interval '2 hours', now() FROM generate_series(1, 2500) n`)
+	if n, err := admin.Clean(t.Context(), time.Hour); n != 2500 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}

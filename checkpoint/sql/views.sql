@@ -17,7 +17,10 @@ SELECT l.process_id,
        l.ack,
        l.label,
        l.attempts,
-       CASE WHEN l.end_time IS NULL THEN l.next_try END AS next_try
+       CASE WHEN l.end_time IS NULL THEN l.next_try END AS next_try,
+       l.end_time,
+       -- Acknowledged, not imported and not given up.
+       NOT c.done AND EXISTS (SELECT FROM pgbulk.staged q WHERE q.process_id = l.process_id AND NOT q.done) AS pending
   FROM pgbulk.load l
  CROSS JOIN LATERAL (
        SELECT count(*)::int AS files,

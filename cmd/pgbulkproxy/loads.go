@@ -18,9 +18,12 @@ import (
 
 // loadsCmd is the family of commands about one database's ledger.
 type loadsCmd struct {
-	List loadsListCmd `cmd:"" help:"List loads, the newest first."`
-	Show loadsShowCmd `cmd:"" help:"Show all of one load, with its files."`
-	Wait loadsWaitCmd `cmd:"" help:"Wait until loads are in, with their progress."`
+	List   loadsListCmd   `cmd:"" help:"List loads, the newest first."`
+	Show   loadsShowCmd   `cmd:"" help:"Show all of one load, with its files."`
+	Wait   loadsWaitCmd   `cmd:"" help:"Wait until loads are in, with their progress."`
+	Retry  loadsRetryCmd  `cmd:"" help:"Try staged loads again that failed or wait."`
+	Cancel loadsCancelCmd `cmd:"" help:"Give up staged loads: their rows will not be loaded."`
+	Clean  loadsCleanCmd  `cmd:"" help:"Delete what the ledger knows of old loads."`
 }
 
 // ledgerFlags are the flags that all of them have.

@@ -16,13 +16,14 @@ type loadsListCmd struct {
 	ledgerFlags `embed:""`
 	Status      []string `help:"Only loads with one of these: running, completed, failed, cancelled." placeholder:"STATUS,…"`
 	Table       string   `help:"Only loads into this table: schema.table, or table in any schema, as SQL writes it."`
+	Label       string   `help:"Only the load with this label."`
 	Since       span     `help:"Only loads that began at most so long ago, as 90s, 2h or 7d." placeholder:"SPAN"`
 	Limit       int      `help:"At most so many; 0: all." default:"50"`
 }
 
 // Run implements the command.
 func (c *loadsListCmd) Run(a *app) error {
-	filter := checkpoint.Filter{Table: c.Table, Since: time.Duration(c.Since), Limit: c.Limit}
+	filter := checkpoint.Filter{Table: c.Table, Label: c.Label, Since: time.Duration(c.Since), Limit: c.Limit}
 	for _, text := range c.Status {
 		status, err := checkpoint.ParseStatus(text)
 		if err != nil {
@@ -73,10 +74,10 @@ func duration(e checkpoint.Entry) string {
 	switch {
 	case e.Status == checkpoint.Running:
 		return took(e.Age)
-	case e.Last == nil:
+	case e.Ended == nil:
 		return "-"
 	}
-	return took(e.Last.Sub(e.Started))
+	return took(e.Ended.Sub(e.Started))
 }
 
 // cut shortens a line to so many characters. 0: not at all.

@@ -59,21 +59,34 @@ func printLoad(w io.Writer, e checkpoint.Entry, files []checkpoint.EntryFile) er
 		{"process id", e.ProcessID},
 		{"table", oneLine(e.Table)},
 		{"status", string(e.Status)},
+		{"acknowledged", "when " + string(e.Ack)},
+		{"label", oneLine(e.Label)},
 		{"started", stamp(&e.Started)},
 		{"last insert", stamp(e.Last)},
+		{"ended", stamp(e.Ended)},
 		{"duration", duration(e)},
 		{"files", fmt.Sprintf("%d of %d imported", e.FilesImported, e.FilesTotal)},
 		{"rows", fmt.Sprintf("%d of %d imported", e.RecordsImported, e.Records)},
 		{"bytes", fmt.Sprintf("%s of %s imported", size(e.BytesImported), size(e.Bytes))},
 	}
+	if e.Attempts > 0 {
+		lines = append(lines, [2]string{"attempts", fmt.Sprint(e.Attempts)})
+	}
+	if e.NextTry != nil {
+		lines = append(lines, [2]string{"next try", stamp(e.NextTry)})
+	}
 	if e.ErrorRecords > 0 {
 		lines = append(lines, [2]string{"rejected rows", fmt.Sprint(e.ErrorRecords)})
 	}
-	if e.Error != "" {
-		lines = append(lines, [2]string{"error", oneLine(e.Error)})
+	if e.Pending && e.Status == checkpoint.Failed {
+		lines = append(lines, [2]string{"pending", "waits for loads retry or loads cancel"})
 	}
+	lines = append(lines, [2]string{"error", oneLine(e.Error)})
 	// A strings.Builder takes everything.
 	for _, l := range lines {
+		if l[1] == "" {
+			continue
+		}
 		_, _ = fmt.Fprintf(&text, "%-14s %s\n", l[0]+":", l[1])
 	}
 	if len(files) > 0 {

@@ -19,16 +19,16 @@ var errTimedOut = errors.New("timed out")
 // loadsWaitCmd waits for loads.
 type loadsWaitCmd struct {
 	ledgerFlags `embed:""`
-	IDs         []string      `arg:"" name:"id" optional:"" help:"Process ids."`
-	All         bool          `help:"Wait for all loads that are not in now."`
-	Table       string        `help:"Wait for all loads into this table that are not in now."`
-	Timeout     time.Duration `help:"Wait at most so long; then the exit code is 2. 0: for ever." placeholder:"SPAN"`
+	IDs         []string `arg:"" name:"id" optional:"" help:"Process ids."`
+	All         bool     `help:"Wait for all loads that are not in now."`
+	Table       string   `help:"Wait for all loads into this table that are not in now."`
+	Timeout     span     `help:"Wait at most so long, as 90s or 2h; then the exit code is 2. 0s: for ever." placeholder:"SPAN"`
 }
 
 // Help implements kong.HelpProvider.
 func (loadsWaitCmd) Help() string {
 	return "On a terminal it draws bars; elsewhere it prints one line whenever a load has changed. " +
-		"Loads that begin later are not waited for. " +
+		"Loads that begin later are not waited for; staged loads that failed before and were not cancelled are an error. " +
 		"Exit codes: 0 all are in, 1 one failed or was cancelled, 2 timed out, 130 interrupted."
 }
 
@@ -40,7 +40,7 @@ func (c *loadsWaitCmd) Run(a *app) error {
 	return c.use(a, "wait", func(ctx context.Context, admin *checkpoint.Admin) error {
 		if c.Timeout > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeoutCause(ctx, c.Timeout, errTimedOut)
+			ctx, cancel = context.WithTimeoutCause(ctx, time.Duration(c.Timeout), errTimedOut)
 			defer cancel()
 		}
 		entries, err := c.chosen(ctx, admin)
@@ -48,7 +48,11 @@ func (c *loadsWaitCmd) Run(a *app) error {
 			entries, err = watch(ctx, admin, entries, newDisplay(a, c.JSON))
 		}
 		if err != nil && context.Cause(ctx) == errTimedOut {
-			return codedError{code: exitUsage, text: fmt.Sprintf("timed out: %d of %d loads are not in", len(unsettled(entries)), len(entries))}
+			text := "timed out"
+			if len(entries) > 0 {
+				text += fmt.Sprintf(": %d of %d loads are not in", len(unsettled(entries)), len(entries))
+			}
+			return codedError{code: exitUsage, text: text}
 		}
 		if err != nil {
 			return err
@@ -62,7 +66,7 @@ func (c *loadsWaitCmd) chosen(ctx context.Context, admin *checkpoint.Admin) ([]c
 	if len(c.IDs) > 0 {
 		return find(ctx, admin, c.IDs)
 	}
-	return admin.List(ctx, checkpoint.Filter{Table: c.Table, Statuses: []checkpoint.Status{checkpoint.Running}})
+	return admin.List(ctx, checkpoint.Filter{Table: c.Table, Open: true})
 }
 
 // watch shows the loads until none of them is under way, and returns them as

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -145,7 +146,8 @@ func TestLoadsWaitEnds(t *testing.T) {
 	l := newLedgerDB(t)
 	l.load("one", 1)
 	p := launch(t, "loads", "wait", "--dsn", l.dsn, "--all", "--timeout", "300ms")
-	if code := p.wait(); code != 2 || !strings.HasSuffix(p.errors(), "loads wait: timed out: 1 of 1 loads are not in\n") {
+	// On a machine that is very busy it may not have asked once.
+	if code := p.wait(); code != 2 || !regexp.MustCompile(`^pgbulkproxy: loads wait: timed out(: 1 of 1 loads are not in)?\n$`).MatchString(p.errors()) {
 		t.Errorf("exit code %d, %s", code, p.errors())
 	}
 	p = launch(t, "loads", "wait", "--dsn", l.dsn, "--all")
