@@ -71,7 +71,7 @@ func cutLastWord(text string) (string, string, bool) {
 	return strings.TrimSpace(text[:at]), text[at+1:], true
 }
 
-// dataSource frames rows as CopyData. A CopyData line is one message as it
+// dataSource frames rows, each valid until the next, as CopyData. A CopyData line is one message as it
 // stands; everything else is cut at chunk bytes, wherever that falls.
 func dataSource(name string, rows func(yield func([]byte)) error, chunk int) source {
 	return func(expand func(string) string) ([][]byte, error) {
@@ -91,7 +91,9 @@ func dataSource(name string, rows func(yield func([]byte)) error, chunk int) sou
 			for ; len(pending)-cut >= chunk; cut += chunk {
 				messages = append(messages, copyData(pending[cut:cut+chunk]))
 			}
-			pending = append(pending[:0], pending[cut:]...)
+			if cut > 0 { // not for every row: it moves all that is pending
+				pending = append(pending[:0], pending[cut:]...)
+			}
 		})
 		if len(pending) > 0 {
 			messages = append(messages, copyData(pending))
@@ -193,12 +195,13 @@ func (p part) appendTo(data []byte, i int) []byte {
 	return strconv.AppendInt(data, int64(i), 10)
 }
 
-// generate numbers rows from 1.
+// generate numbers rows from 1, and uses the same bytes for each.
 func generate(n int, template string) func(func([]byte)) error {
 	parts := parseTemplate(template)
 	return func(yield func([]byte)) error {
+		var data []byte
 		for i := 1; i <= n; i++ {
-			var data []byte
+			data = data[:0]
 			for _, part := range parts {
 				data = part.appendTo(data, i)
 			}

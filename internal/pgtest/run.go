@@ -150,19 +150,17 @@ func (s *side) connect(ctx context.Context, c *Case, overrides map[string]string
 }
 
 func (s *side) send(ctx context.Context, client *Client, sources ...source) error {
-	var all []byte
+	var all [][]byte
 	for _, source := range sources {
 		chunks, err := source(s.expand)
 		if err != nil {
 			return err
 		}
-		for _, chunk := range chunks {
-			all = append(all, chunk...)
-		}
+		all = append(all, chunks...)
 	}
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if errors.Is(client.Send(limited, [][]byte{all}), errTimeout) {
+	if errors.Is(client.Send(limited, [][]byte{slices.Concat(all...)}), errTimeout) {
 		s.stuck = true
 		s.note("%s: WRITE TIMEOUT", s.current)
 	}
