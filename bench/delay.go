@@ -24,7 +24,11 @@ const (
 	delayProbes = 200
 )
 
-// delayRelay is a TCP relay that hands on all it receives a fixed time later.
+// delayRelay is a TCP relay that hands on all it receives a fixed time later. It
+// stands in for the network between a client and a server on another machine:
+// on loopback a round trip costs next to nothing, so that what a proxy saves or
+// adds by waiting for one would not show. Each chunk has a time of its own at
+// which it is due, so that much data is no slower than little.
 //
 // One goroutine accepts. Each connection has one goroutine, which waits for the
 // other three of it: a reader and a writer for either direction. They end when

@@ -88,7 +88,8 @@ func (k *keep) history() string {
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)) }
 
-// TestSweeper runs a sweeper on a synthetic clock.
+// TestSweeper runs a sweeper on a synthetic clock: a Sleep moves the clock on,
+// and takes no time.
 func TestSweeper(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,5 +1,7 @@
 package rewrite
 
+import "slices"
+
 // The reasons for which a statement is relayed, refused, or takes a method.
 // They are metrics labels: fixed words, never anything of the client's.
 const (
@@ -143,6 +145,10 @@ type ReasonInfo struct {
 // Reasons returns every reason with its meaning, in the order in which the
 // checks are made.
 func Reasons() []ReasonInfo {
+	return slices.Concat(parseReasons(), classifyReasons(), sessionReasons(), methodReasons(), momentReasons(), fallbackReasons())
+}
+
+func parseReasons() []ReasonInfo {
 	return []ReasonInfo{
 		{ReasonTooLong, "parse", "The statement is longer than the parser is given."},
 		{ReasonParseError, "parse", "PostgreSQL 16's grammar does not know this text: a syntax error, or newer syntax."},
@@ -173,7 +179,11 @@ func Reasons() []ReasonInfo {
 		{ReasonIndirection, "parse", "A column of the list has a field or subscript behind it."},
 		{ReasonTailParameters, "parse", "ON CONFLICT or RETURNING has $n parameters."},
 		{ReasonTailTooLong, "parse", "ON CONFLICT and RETURNING have more tokens than the parser is given."},
+	}
+}
 
+func classifyReasons() []ReasonInfo {
+	return []ReasonInfo{
 		{ReasonModeOff, "classify", "pgbulk.mode is off, or the proxy only relays."},
 		{ReasonUnknownMode, "classify", "pgbulk.mode has a value that is not auto, off or force."},
 		{ReasonBadExtension, "classify", "An option or setting of pgbulkproxy's own has a value it does not have, or contradicts another: refused with 22023."},
@@ -209,7 +219,11 @@ func Reasons() []ReasonInfo {
 		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
 		{ReasonSelfReference, "classify", "A batch, and a foreign key of the table points to the table itself: natively each row finds those before it alone."},
+	}
+}
 
+func sessionReasons() []ReasonInfo {
+	return []ReasonInfo{
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
@@ -219,7 +233,11 @@ func Reasons() []ReasonInfo {
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
+	}
+}
 
+func methodReasons() []ReasonInfo {
+	return []ReasonInfo{
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
@@ -241,12 +259,20 @@ func Reasons() []ReasonInfo {
 		{ReasonRows, "method", "An INSERT without ON CONFLICT and RETURNING: its rows go through COPY."},
 		{ReasonCoalesced, "method", "With pgbulk.coalesce = transaction: consecutive INSERTs of one shape, whose rows go through one COPY."},
 		{ReasonArrays, "method", "An INSERT with ON CONFLICT or RETURNING, or into a table with functions of a user's: its rows go as arrays through unnest."},
+	}
+}
 
+func momentReasons() []ReasonInfo {
+	return []ReasonInfo{
 		{ReasonStoreBreaker, "moment", "The store failed several times in a row, and is left alone for a while."},
 		{ReasonNoServiceDSN, "moment", "service_dsn is not set, and external tables need it."},
 		{ReasonServiceFailed, "moment", "The service connection to this database failed; it is tried again after a while."},
 		{ReasonExternalBreaker, "moment", "External tables failed several times in a row in this database, and are left alone for a while."},
+	}
+}
 
+func fallbackReasons() []ReasonInfo {
+	return []ReasonInfo{
 		{ReasonFallbackStore, "fallback", "A file could not be staged."},
 		{ReasonFallbackEngine, "fallback", "The external table raised an error: of the engine, or of the data, which COPY then reports in its own words."},
 		{ReasonFallbackCount, "fallback", "The external table gave another number of rows than were staged."},

@@ -8,16 +8,18 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
-// runTargets loads into tables of every kind that an engine is asked to load.
-func runTargets(t *testing.T, c Config) {
-	for _, tc := range []struct {
-		name, ddl string
-		// change prepares the load.
-		change func(*load)
-		data   string
-		// query and want are run by the superuser.
-		query, want string
-	}{
+// targetCase is a kind of table, what goes into it, and what is there then.
+type targetCase struct {
+	name, ddl string
+	// change prepares the load.
+	change func(*load)
+	data   string
+	// query and want are run by the superuser.
+	query, want string
+}
+
+func targetCases() []targetCase {
+	return []targetCase{
 		{name: "identity always", ddl: "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, v text)", data: "7\tx\n9\ty\n",
 			change: func(l *load) { l.overriding = true }, query: "SELECT id, v FROM t", want: "7|x\n9|y"},
 		{name: "identity always not loaded", ddl: "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, v text)", data: "x\ny\n",
@@ -52,7 +54,12 @@ d" "ty'pe"" x", "'; DROP TABLE t; --" text, "é日本😀" text, "%I%s$1" text)`
 				l.stmt = csv()
 				l.stmt.ForceNullAll = true
 			}, query: `SELECT a IS NULL, b IS NULL FROM t`, want: "t|t"},
-	} {
+	}
+}
+
+// runTargets loads into tables of every kind that an engine is asked to load.
+func runTargets(t *testing.T, c Config) {
+	for _, tc := range targetCases() {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, c)

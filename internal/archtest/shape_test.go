@@ -15,8 +15,6 @@ const (
 
 // longFunctions may be longer, each for its reason.
 var longFunctions = map[string]string{
-	"rewrite.Reasons":                 "a table that reads in one go",
-	"engine/enginetest.runTargets":    "a table of targets",
 	"internal/config.TestLoadRefuses": "a table of mistakes",
 	"internal/proxy.TestGarbage":      "a table of broken messages",
 	"wire/handshake.TestBadUpstream":  "a table of servers",

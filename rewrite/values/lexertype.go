@@ -12,12 +12,7 @@ func (l *Lexer) word(i int, c *Cell) (int, error) {
 		}
 	}
 	switch w := l.sql[i:end]; {
-	case isWord(w, "null"):
-		c.Kind = Null
-	case isWord(w, "true"):
-		c.Kind = True
-	case isWord(w, "false"):
-		c.Kind = False
+	case constantWord(w, c):
 	case isWord(w, "default"):
 		c.Kind = Default
 		l.defaults = true
@@ -27,6 +22,21 @@ func (l *Lexer) word(i int, c *Cell) (int, error) {
 		return l.typed(i, c)
 	}
 	return end, nil
+}
+
+// constantWord says whether w alone is a constant, and then sets its kind.
+func constantWord(w []byte, c *Cell) bool {
+	switch {
+	case isWord(w, "null"):
+		c.Kind = Null
+	case isWord(w, "true"):
+		c.Kind = True
+	case isWord(w, "false"):
+		c.Kind = False
+	default:
+		return false
+	}
+	return true
 }
 
 // prefixed reads E'…' at i and refuses other letters at a quote; ok says that
@@ -92,14 +102,7 @@ func (l *Lexer) castable(i int, c *Cell) (int, error) {
 	if next, ok, err := l.prefixed(i, c); ok || err != nil {
 		return next, err
 	}
-	switch w := l.sql[i:end]; {
-	case isWord(w, "null"):
-		c.Kind = Null
-	case isWord(w, "true"):
-		c.Kind = True
-	case isWord(w, "false"):
-		c.Kind = False
-	default:
+	if !constantWord(l.sql[i:end], c) {
 		return i, ErrExpression
 	}
 	return end, nil

@@ -12,8 +12,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // bound is a parameter as Parse and Bind have it.
@@ -31,57 +29,36 @@ type bound struct {
 // others the last value of a row, or the type that was asked for.
 func (s *session) bind(statements []bound) (states []string, values [][]byte) {
 	s.t.Helper()
-	sent := make(chan error, 1)
-	go func() { sent <- s.sendBound(statements) }()
-	states, values = make([]string, len(statements)), make([][]byte, len(statements))
-	for i := 0; i < len(statements); {
-		message, err := s.in.Receive()
-		if err != nil {
-			s.t.Fatal(err)
-		}
+	values = make([][]byte, len(statements))
+	states = s.converse(len(statements), func(buf []byte, i int) []byte {
+		return statements[i].encode(buf)
+	}, func(i int, message pgproto3.BackendMessage) {
 		switch m := message.(type) {
-		case *pgproto3.ErrorResponse:
-			states[i] = m.Code + " " + m.Message
 		case *pgproto3.DataRow:
 			values[i] = slices.Clone(m.Values[len(m.Values)-1])
 		case *pgproto3.ParameterDescription:
 			values[i] = fmt.Append(nil, m.ParameterOIDs)
-		case *pgproto3.ReadyForQuery:
-			i++
 		}
-	}
-	if err := <-sent; err != nil {
-		s.t.Fatal(err)
-	}
+	})
 	return states, values
 }
 
-func (s *session) sendBound(statements []bound) error {
-	var buf []byte
-	for i, b := range statements {
-		var format, result int16
-		if b.binary {
-			format = 1
-		}
-		if b.result {
-			result = 1
-		}
-		buf = must((&pgproto3.Parse{Query: b.sql, ParameterOIDs: []uint32{b.oid}}).Encode(buf))
-		if b.asks {
-			buf = must((&pgproto3.Describe{ObjectType: 'S'}).Encode(buf))
-		} else {
-			buf = must((&pgproto3.Bind{ParameterFormatCodes: []int16{format}, Parameters: [][]byte{b.data}, ResultFormatCodes: []int16{result}}).Encode(buf))
-			buf = must((&pgproto3.Execute{}).Encode(buf))
-		}
-		buf = must((&pgproto3.Sync{}).Encode(buf))
-		if len(buf) > 1<<16 || i == len(statements)-1 {
-			if _, err := s.conn.Write(buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
-		}
+func (b *bound) encode(buf []byte) []byte {
+	var format, result int16
+	if b.binary {
+		format = 1
 	}
-	return nil
+	if b.result {
+		result = 1
+	}
+	buf = must((&pgproto3.Parse{Query: b.sql, ParameterOIDs: []uint32{b.oid}}).Encode(buf))
+	if b.asks {
+		buf = must((&pgproto3.Describe{ObjectType: 'S'}).Encode(buf))
+	} else {
+		buf = must((&pgproto3.Bind{ParameterFormatCodes: []int16{format}, Parameters: [][]byte{b.data}, ResultFormatCodes: []int16{result}}).Encode(buf))
+		buf = must((&pgproto3.Execute{}).Encode(buf))
+	}
+	return must((&pgproto3.Sync{}).Encode(buf))
 }
 
 // loader puts parameters into tables of both kinds.
@@ -302,8 +279,7 @@ func (l *loader) addBinary(tg *target, oid uint32, lists ...[][]byte) {
 // every type, wherever they are taken.
 func TestParamsAsNative(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -354,8 +330,7 @@ func (l *loader) coverage() {
 // TestCastParamsAsNative does the same with casts of parameters.
 func TestCastParamsAsNative(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	l := newLoader(s, typingDatabase(t, s))
 	samples := binarySamples(s, []uint32{oidInt4, oidVarchar, oidBPChar, oidNumeric, oidTimestamptz, oidJSONB})
 	for _, tg := range l.targets {
@@ -383,8 +358,7 @@ func TestCastParamsAsNative(t *testing.T) {
 // TestParamsInOtherSessions: no setting changes what our texts mean.
 func TestParamsInOtherSessions(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	r := rand.New(rand.NewPCG(1, 2))
 	types := strings.Fields("date time timestamp timestamptz timestamptz(0) interval interval(0) float4 float8 numeric text bytea bool inet jsonb")
 	types = append(types, "interval hour", "interval minute to second", "interval year to month")
@@ -418,8 +392,7 @@ func TestParamsInOtherSessions(t *testing.T) {
 // in each row of a list.
 func TestInferredParamTypes(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	l := newLoader(s, typingDatabase(t, s))
 	var ask []bound
 	var want []string

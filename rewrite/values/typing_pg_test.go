@@ -111,8 +111,7 @@ func typingDatabase(t *testing.T, s *session) []string {
 // TestTypingAsNative puts every constant into every type, natively and by COPY.
 func TestTypingAsNative(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	targets := newTargets(s, typingDatabase(t, s))
 	for _, tg := range targets {
 		for _, cell := range constants() {
@@ -159,8 +158,7 @@ func mayMiss(tg *target, c *testCase) bool {
 // ArrayType, too.
 func TestArraysAsNative(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	all := newTargets(s, typingDatabase(t, s))
 	targets := slices.DeleteFunc(slices.Clone(all), func(tg *target) bool { return tg.column.ArrayType() == "" })
 	for _, tg := range targets {
@@ -269,8 +267,7 @@ func randomNumber(r *rand.Rand) Cell {
 // TestRandomNumbers does the same with random numbers in the types for numbers.
 func TestRandomNumbers(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	seed := rand.Uint64()
 	t.Log("seed", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -291,8 +288,7 @@ func TestRandomNumbers(t *testing.T) {
 // both ways alike.
 func TestTypingInOtherSessions(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	types := typingDatabase(t, s)
 	s.must(`SET standard_conforming_strings = off; SET escape_string_warning = off; SET backslash_quote = off; SET DateStyle = 'German, DMY'; SET IntervalStyle = sql_standard;
 		SET TimeZone = 'Asia/Kolkata'; SET xmloption = document; SET bytea_output = escape; SET extra_float_digits = -3; SET quote_all_identifiers = on; SET client_encoding = LATIN1; SET array_nulls = off`)
@@ -312,8 +308,7 @@ func TestTypingInOtherSessions(t *testing.T) {
 // both ways.
 func TestNowAsNative(t *testing.T) {
 	t.Parallel()
-	pg := testenv.Postgres(t)
-	s := newSession(t, pg, pg.NewDatabase(t))
+	s := ownSession(t)
 	s.must("CREATE DOMAIN dnow AS timestamp(0)")
 	targets := newTargets(s, []string{"timestamptz", "timestamp(3)", "date", "dnow", "time", "timetz(1)"})
 	for _, tg := range targets {

@@ -26,6 +26,13 @@ type session struct {
 // command is one simple query, with the data of its COPY.
 type command struct{ sql, data string }
 
+// ownSession is one on a new database.
+func ownSession(t testing.TB) *session {
+	t.Helper()
+	pg := testenv.Postgres(t)
+	return newSession(t, pg, pg.NewDatabase(t))
+}
+
 func newSession(t testing.TB, pg *testenv.PG, db string) *session {
 	t.Helper()
 	conn, err := pgx.Connect(context.Background(), pg.DSN(db, "postgres"))
@@ -46,10 +53,40 @@ func newSession(t testing.TB, pg *testenv.PG, db string) *session {
 // rows.
 func (s *session) run(commands []command) (states []string, rows [][]string) {
 	s.t.Helper()
+	states = s.converse(len(commands), func(buf []byte, i int) []byte {
+		c := commands[i]
+		buf = must((&pgproto3.Query{String: c.sql}).Encode(buf))
+		if strings.HasPrefix(c.sql, "COPY") {
+			// The server skips both behind a COPY that has failed.
+			buf = must((&pgproto3.CopyData{Data: []byte(c.data)}).Encode(buf))
+			buf = must((&pgproto3.CopyDone{}).Encode(buf))
+		}
+		return buf
+	}, func(_ int, message pgproto3.BackendMessage) {
+		m, ok := message.(*pgproto3.DataRow)
+		if !ok {
+			return
+		}
+		row := make([]string, len(m.Values))
+		for j, v := range m.Values {
+			if row[j] = "NULL"; v != nil {
+				row[j] = string(v)
+			}
+		}
+		rows = append(rows, row)
+	})
+	return states, rows
+}
+
+// converse sends n requests, none of which waits for the ones before, and hands
+// on every reply with its request's number. It returns the SQLSTATE and message
+// of each request that failed. One goroutine writes, and has ended on return.
+func (s *session) converse(n int, encode func(buf []byte, i int) []byte, got func(i int, message pgproto3.BackendMessage)) []string {
+	s.t.Helper()
 	sent := make(chan error, 1)
-	go func() { sent <- s.send(commands) }()
-	states = make([]string, len(commands))
-	for i := 0; i < len(commands); {
+	go func() { sent <- s.send(n, encode) }()
+	states := make([]string, n)
+	for i := 0; i < n; {
 		message, err := s.in.Receive()
 		if err != nil {
 			s.t.Fatal(err)
@@ -57,34 +94,23 @@ func (s *session) run(commands []command) (states []string, rows [][]string) {
 		switch m := message.(type) {
 		case *pgproto3.ErrorResponse:
 			states[i] = m.Code + " " + m.Message
-		case *pgproto3.DataRow:
-			row := make([]string, len(m.Values))
-			for j, v := range m.Values {
-				if row[j] = "NULL"; v != nil {
-					row[j] = string(v)
-				}
-			}
-			rows = append(rows, row)
 		case *pgproto3.ReadyForQuery:
 			i++
+		default:
+			got(i, m)
 		}
 	}
 	if err := <-sent; err != nil {
 		s.t.Fatal(err)
 	}
-	return states, rows
+	return states
 }
 
-func (s *session) send(commands []command) error {
+func (s *session) send(n int, encode func(buf []byte, i int) []byte) error {
 	var buf []byte
-	for i, c := range commands {
-		buf = must((&pgproto3.Query{String: c.sql}).Encode(buf))
-		if strings.HasPrefix(c.sql, "COPY") {
-			// The server skips both behind a COPY that has failed.
-			buf = must((&pgproto3.CopyData{Data: []byte(c.data)}).Encode(buf))
-			buf = must((&pgproto3.CopyDone{}).Encode(buf))
-		}
-		if len(buf) > 1<<16 || i == len(commands)-1 {
+	for i := range n {
+		buf = encode(buf, i)
+		if len(buf) > 1<<16 || i == n-1 {
 			if _, err := s.conn.Write(buf); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -216,7 +217,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, c.fail("read", err)
 		}
 		n, err := c.TryRead(p)
-		if err != ErrWouldBlock { //nolint:errorlint // it is never wrapped
+		if !errors.Is(err, ErrWouldBlock) {
 			return n, err
 		}
 		if err := c.wait(&c.read); err != nil {
@@ -234,7 +235,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		}
 		n, err := c.TryWrite(p[done:])
 		done += n
-		if err != ErrWouldBlock { //nolint:errorlint // it is never wrapped
+		if !errors.Is(err, ErrWouldBlock) {
 			return done, err
 		}
 		if err := c.wait(&c.write); err != nil {

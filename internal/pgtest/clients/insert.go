@@ -77,23 +77,30 @@ var insertTails = []string{"", " ON CONFLICT DO NOTHING", " ON CONFLICT (a) DO U
 func runPgxInsert(mode pgx.QueryExecMode) func(ctx context.Context, dsn DSN) (string, error) {
 	return func(ctx context.Context, dsn DSN) (string, error) {
 		return withPgx(ctx, dsn, mode, func(out *transcript, conn *pgx.Conn) error {
-			for _, tail := range insertTails {
-				for _, c := range insertCases {
-					insertPgx(ctx, out, conn, c, tail)
-					if err := insertPgxBlock(ctx, out, conn, c, tail); err != nil {
-						return err
-					}
-					if _, err := conn.PgConn().Exec(ctx, insertOK).ReadAll(); err != nil {
-						return err
-					}
-				}
-				if _, err := conn.Exec(ctx, "TRUNCATE t"); err != nil {
-					return err
-				}
-			}
-			return nil
+			return eachPgxInsert(ctx, conn, func(c insertCase, tail string) error {
+				insertPgx(ctx, out, conn, c, tail)
+				return insertPgxBlock(ctx, out, conn, c, tail)
+			})
 		})
 	}
+}
+
+// eachPgxInsert runs every case with every tail.
+func eachPgxInsert(ctx context.Context, conn *pgx.Conn, run func(c insertCase, tail string) error) error {
+	for _, tail := range insertTails {
+		for _, c := range insertCases {
+			if err := run(c, tail); err != nil {
+				return err
+			}
+			if _, err := conn.PgConn().Exec(ctx, insertOK).ReadAll(); err != nil {
+				return err
+			}
+		}
+		if _, err := conn.Exec(ctx, "TRUNCATE t"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withPgx connects, makes the tables, and sums up at the end.
@@ -170,27 +177,16 @@ func insertPgxBlock(ctx context.Context, out *transcript, conn *pgx.Conn, c inse
 // and with RETURNING.
 func runPgxInsertBatch(ctx context.Context, dsn DSN) (string, error) {
 	return withPgx(ctx, dsn, pgx.QueryExecModeCacheStatement, func(out *transcript, conn *pgx.Conn) error {
-		for _, tail := range insertTails {
-			for _, c := range insertCases {
-				out.line("%s%s: %s, status %c", c.label, tail, batchPgx(ctx, conn, c, tail), conn.PgConn().TxStatus())
-				tx, err := conn.Begin(ctx)
-				if err != nil {
-					return err
-				}
-				c.from += 100000
-				out.line("block, %s%s: %s, status %c", c.label, tail, batchPgx(ctx, conn, c, tail), conn.PgConn().TxStatus())
-				if err := tx.Rollback(ctx); err != nil {
-					return err
-				}
-				if _, err := conn.PgConn().Exec(ctx, insertOK).ReadAll(); err != nil {
-					return err
-				}
-			}
-			if _, err := conn.Exec(ctx, "TRUNCATE t"); err != nil {
+		return eachPgxInsert(ctx, conn, func(c insertCase, tail string) error {
+			out.line("%s%s: %s, status %c", c.label, tail, batchPgx(ctx, conn, c, tail), conn.PgConn().TxStatus())
+			tx, err := conn.Begin(ctx)
+			if err != nil {
 				return err
 			}
-		}
-		return nil
+			c.from += 100000
+			out.line("block, %s%s: %s, status %c", c.label, tail, batchPgx(ctx, conn, c, tail), conn.PgConn().TxStatus())
+			return tx.Rollback(ctx)
+		})
 	})
 }
 

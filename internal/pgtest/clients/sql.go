@@ -42,6 +42,11 @@ func runDatabaseSQL(ctx context.Context, dsn DSN) (string, error) {
 	if err := insertMany(ctx, out, db); err != nil {
 		return "", err
 	}
+	return summed(ctx, out, db)
+}
+
+// summed ends a transcript with what the table holds.
+func summed(ctx context.Context, out *transcript, db *sql.DB) (string, error) {
 	var text string
 	if err := db.QueryRowContext(ctx, summary).Scan(&text); err != nil {
 		return "", err
@@ -93,12 +98,7 @@ func runLibPQ(ctx context.Context, dsn DSN) (string, error) {
 	}{{"small", 1, 3, true}, {"large", 100, manyRows, true}, {"rolled back", 50000, manyRows, false}, {"duplicate", 3, manyRows, true}} {
 		out.line("%s: %s", load.label, explainPQ(copyLibPQ(ctx, db, load.from, load.count, load.commit)))
 	}
-	var text string
-	if err := db.QueryRowContext(ctx, summary).Scan(&text); err != nil {
-		return "", err
-	}
-	out.line("table: %s", text)
-	return out.String(), nil
+	return summed(ctx, out, db)
 }
 
 func copyLibPQ(ctx context.Context, db *sql.DB, from, count int, commit bool) (err error) {
