@@ -142,6 +142,10 @@ func (e elsewhere) PresignGet(ctx context.Context, key string, ttl time.Duration
 	return u.String(), nil
 }
 
+// breakerRests is longer than the next COPY takes to begin on a busy machine, and
+// no longer than a test may wait.
+const breakerRests = 3 * time.Second
+
 // TestServerCannotReachStore: loads go on natively, soon without the try; and
 // come back when the server can.
 func TestServerCannotReachStore(t *testing.T) {
@@ -149,7 +153,7 @@ func TestServerCannotReachStore(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
 	b := newBed(t, Options{WrapStore: func(s store.Full) store.Full { return elsewhere{s, &broken} }}, func(c *config.Config) {
-		c.Breaker.Failures, c.Breaker.Cooldown = 3, time.Second
+		c.Breaker.Failures, c.Breaker.Cooldown = 3, breakerRests
 	})
 	must(t, b.direct(), createT)
 	data := textRows(3000)
@@ -161,7 +165,7 @@ func TestServerCannotReachStore(t *testing.T) {
 	b.wantMetric(1, "pgbulk_statements_total", "decision", "stage", "reason", "external_breaker")
 	b.wantMetric(1, "pgbulk_loads_total", "engine", "plain", "result", "ok")
 	broken.Store(false)
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 10*breakerRests, func() string {
 		b.same(copyText, data)
 		if b.metric(t, "pgbulk_loads_total", "engine", "postgres", "result", "ok") == 0 {
 			return "external loads have not come back"
@@ -187,7 +191,7 @@ func TestStoreBreaker(t *testing.T) {
 		}}
 	}
 	b := newBed(t, Options{WrapStore: wrap}, func(c *config.Config) {
-		c.Breaker.Failures, c.Breaker.Cooldown = 3, time.Second
+		c.Breaker.Failures, c.Breaker.Cooldown = 3, breakerRests
 	})
 	must(t, b.direct(), createT)
 	data := textRows(8000)
@@ -198,7 +202,7 @@ func TestStoreBreaker(t *testing.T) {
 	b.same(copyText, data)
 	b.wantMetric(1, "pgbulk_statements_total", "decision", "pass", "reason", "store_breaker")
 	broken.Store(false)
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, 10*breakerRests, func() string {
 		b.same(copyText, data)
 		if b.metric(t, "pgbulk_loads_total", "result", "ok") == 0 {
 			return "staging has not come back"
