@@ -183,7 +183,7 @@ func isAway(err error) bool {
 	case "08", "40", "53":
 		return true
 	default:
-		return state[:4] == "57P0"
+		return state[:4] == "57P0" || state == "55P03" // a staged load's transaction has yet to end
 	}
 }
 

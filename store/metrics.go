@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	retries  prometheus.Counter
 }
 
 // newMetrics registers the metrics; without a registerer there are none.
@@ -32,8 +33,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			// 1 ms, a small object in a near store, to 66 s, a timeout and retries.
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
 		}, []string{"op"}),
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pgbulk_store_retries_total",
+			Help: "Requests to the object store that were sent again, for an error or because the store was too slow.",
+		}),
 	}
-	return m, errors.Join(r.Register(m.requests), r.Register(m.seconds))
+	return m, errors.Join(r.Register(m.requests), r.Register(m.seconds), r.Register(m.retries))
+}
+
+func (m *metrics) retried() {
+	if m != nil {
+		m.retries.Inc()
+	}
 }
 
 func (m *metrics) observe(op string, start time.Time, err error) {

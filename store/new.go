@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Bucket, error) {
 		b.closes = append(b.closes, served.Close)
 		cfg = cfg.at(served)
 	}
-	b.client = &reloading{reload: deps.Reload, log: deps.Logger, open: opener(cfg, deps.Wrap)}
+	b.client = &reloading{reload: deps.Reload, log: deps.Logger, open: opener(cfg, deps.Wrap, m)}
 	first, err := b.client.open(ctx, cfg)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), b.Close(ctx))
@@ -98,7 +98,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Bucket, error) {
 
 // opener returns what makes a client for a configuration, with the limits of the
 // first one.
-func opener(first Config, wrap func(Full) Full) func(context.Context, Config) (*opened, error) {
+func opener(first Config, wrap func(Full) Full, m *metrics) func(context.Context, Config) (*opened, error) {
 	return func(ctx context.Context, cfg Config) (*opened, error) {
 		next := first
 		next.Bucket, next.Endpoint, next.Region, next.PathStyle = cfg.Bucket, cfg.Endpoint, cfg.Region, cfg.PathStyle
@@ -106,7 +106,7 @@ func opener(first Config, wrap func(Full) Full) func(context.Context, Config) (*
 		if err := next.Validate(); err != nil {
 			return nil, err
 		}
-		client, err := openS3(ctx, next)
+		client, err := openS3(ctx, next, m)
 		if err != nil {
 			return nil, err
 		}

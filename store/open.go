@@ -105,6 +105,7 @@ func (o *object) readSome(p []byte) (int, error) {
 // another.
 func (o *object) reopen(failures int) {
 	o.drop()
+	o.store.m.retried()
 	timer := time.NewTimer(100 * time.Millisecond << min(failures, 5))
 	defer timer.Stop()
 	select {

@@ -21,6 +21,7 @@ import (
 // s3Store is the store itself, without wrappers.
 type s3Store struct {
 	cfg       Config
+	m         *metrics
 	client    *s3.Client
 	presigner *s3.PresignClient
 	transport *http.Transport
@@ -32,7 +33,7 @@ type s3Store struct {
 
 // openS3 makes the client. It sends nothing to the store; the AWS chain may ask
 // its own services for a region and later for credentials.
-func openS3(ctx context.Context, cfg Config) (*s3Store, error) {
+func openS3(ctx context.Context, cfg Config, m *metrics) (*s3Store, error) {
 	options := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
 	if cfg.Region != "" {
 		options = append(options, config.WithRegion(cfg.Region))
@@ -52,7 +53,7 @@ func openS3(ctx context.Context, cfg Config) (*s3Store, error) {
 		awsCfg.Region = "us-east-1"
 	}
 	cfg.Region = awsCfg.Region
-	s := &s3Store{cfg: cfg, bucket: aws.String(cfg.Bucket), transport: newTransport(cfg)}
+	s := &s3Store{cfg: cfg, m: m, bucket: aws.String(cfg.Bucket), transport: newTransport(cfg)}
 	for _, secret := range []string{string(cfg.SecretKey), string(cfg.SessionToken), cfg.AccessKey} {
 		if secret != "" {
 			s.secrets = append(s.secrets, secret)
@@ -79,13 +80,25 @@ func (s *s3Store) options(o *s3.Options) {
 		// signed requests elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+	o.Retryer = counted{m: s.m, RetryerV2: retry.NewStandard(func(r *retry.StandardOptions) {
 		r.MaxAttempts = s.cfg.MaxAttempts
 		r.MaxBackoff = 5 * time.Second // a statement waits behind it
 		// Attempts are bounded for each request. The default, a budget shared by
 		// all, would fail healthy requests after an outage.
 		r.RateLimiter = ratelimit.None
-	})
+	})}
+}
+
+// counted counts the retries.
+type counted struct {
+	aws.RetryerV2
+	m *metrics
+}
+
+// RetryDelay is called before each retry.
+func (c counted) RetryDelay(attempt int, err error) (time.Duration, error) {
+	c.m.retried()
+	return c.RetryerV2.RetryDelay(attempt, err)
 }
 
 func newTransport(cfg Config) *http.Transport {
