@@ -1,6 +1,7 @@
 package killmatrix
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -40,18 +41,20 @@ type bed struct {
 	proxies []*process
 	doors   []*relay // to each of them, for the clients
 	loads   atomic.Int64
+	clients int
 	counted map[string]bool // loads of the ledger that earlier rounds accounted for
 	// recovers: proxies settle the loads of dead ones.
 	recovers bool
 }
 
 // leaseTimeout is short: a round waits for it.
-const leaseTimeout = "2s"
+const leaseTimeout = 2 * time.Second
 
 // options of a bed.
 type options struct {
 	ack     string
 	proxies int
+	clients int
 	env     []string // settings of the proxies
 }
 
@@ -61,7 +64,7 @@ func newBed(t testing.TB, o options) *bed {
 	tr := &trigger{}
 	b := &bed{
 		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr}, prefix: s3.Prefix(t), store: s3.Store(t),
-		counted: make(map[string]bool),
+		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients),
 		// A commit must survive a crash of the server.
 		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
 	}
@@ -85,9 +88,9 @@ func newBed(t testing.TB, o options) *bed {
 		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
 	}, append(s3.Env(), o.env...)...)
 	if b.recovers = known("lease.timeout"); b.recovers {
-		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout)
+		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout.String())
 	}
-	for range max(1, o.proxies) {
+	for range cmp.Or(o.proxies, 1) {
 		door := newRelay(t, tr, "127.0.0.1:1")
 		door.front, door.back = clientPoint, replyPoint
 		b.doors = append(b.doors, door)
@@ -180,6 +183,12 @@ const (
 	endBackend action = "terminate backend"
 	crash      action = "kill backend"
 	stopStore  action = "stop S3"
+	// Where there are more proxies, one of them stops for longer than its lease,
+	// or is gone while others do its work.
+	pause   action = "pause proxy"
+	abandon action = "kill proxy for good"
+	// restart ends the server in good order and starts it again.
+	restart action = "restart server"
 )
 
 var actions = []action{killProxy, endBackend, stopStore, crash}
@@ -192,9 +201,11 @@ func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
 	how := faults[rng.IntN(len(faults))]
 	return func(w where) bool {
 		switch a {
-		case killProxy:
+		case killProxy, abandon:
 			b.proxies[victim].kill()
 			return deliver
+		case pause:
+			b.proxies[victim].signal(syscall.SIGSTOP)
 		case endBackend:
 			if pid := b.backend(w); pid != 0 {
 				// The backend may be gone by itself.
@@ -206,6 +217,7 @@ func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
 			}
 		case stopStore:
 			b.gate.stop(how)
+		case restart: // by repair: the server waits for what is held here
 		}
 		return true
 	}
@@ -216,12 +228,15 @@ func (b *bed) repair(a action, rng *rand.Rand) {
 	b.t.Helper()
 	switch a {
 	case killProxy:
-		for i, p := range b.proxies {
-			select {
-			case <-p.done:
-				b.restart(i)
-			default:
-			}
+		b.revive()
+	case abandon:
+		b.redirect()
+	case restart:
+		b.pg.Restart(b.t)
+	case pause:
+		<-time.After(leaseTimeout + leaseTimeout/2) // the lease has to pass
+		for _, p := range b.proxies {
+			p.signal(syscall.SIGCONT)
 		}
 	case crash:
 		b.eventually(func() string {
@@ -237,7 +252,32 @@ func (b *bed) repair(a action, rng *rand.Rand) {
 	}
 }
 
-// eventually polls until ok says "" and returns what it says at the end.
+// redirect sends the clients of dead proxies to one that lives.
+func (b *bed) redirect() {
+	var live any
+	for i, p := range b.proxies {
+		if p.alive() {
+			live = b.doors[i].target.Load()
+		}
+	}
+	for i, p := range b.proxies {
+		if !p.alive() {
+			b.doors[i].target.Store(live)
+		}
+	}
+}
+
+// revive starts the proxies that are dead.
+func (b *bed) revive() {
+	b.t.Helper()
+	for i, p := range b.proxies {
+		if !p.alive() {
+			b.restart(i)
+		}
+	}
+}
+
+// await polls until ok says "" and returns what it says at the end.
 func (b *bed) await(ok func() string) string {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -111,6 +112,14 @@ func (p *process) log(line string) {
 	}
 }
 
+// signal sends a signal to the process as it is now.
+func (p *process) signal(sig syscall.Signal) {
+	p.mu.Lock()
+	cmd := p.cmd
+	p.mu.Unlock()
+	_ = cmd.Process.Signal(sig) // it may have ended
+}
+
 // kill is kill -9; it returns when the process is gone.
 func (p *process) kill() {
 	p.mu.Lock()
@@ -125,6 +134,25 @@ func (p *process) kill() {
 	_ = cmd.Process.Kill() // it may have ended
 	<-done
 	p.log("--- killed")
+}
+
+// logged is the end of its log.
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// alive says that it runs, or is paused.
+func (p *process) alive() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // owners are what the ledger calls those that were killed.

@@ -33,6 +33,7 @@ type PG struct {
 	// BinDir holds psql, pg_dump and the like, if the installation has them.
 	BinDir string
 
+	cfg     pgserver.Config
 	server  *pgserver.Server
 	version int
 }
@@ -92,7 +93,7 @@ func startPostgres(r *registry, change func(*pgserver.Config)) (*PG, error) {
 	if err != nil {
 		return nil, err
 	}
-	pg := &PG{SocketDir: server.SocketDir(), Port: server.Port(), Host: "127.0.0.1", BinDir: server.BinDir(), server: server}
+	pg := &PG{SocketDir: server.SocketDir(), Port: server.Port(), Host: "127.0.0.1", BinDir: server.BinDir(), cfg: cfg, server: server}
 	pg.Addr = pg.Host + ":" + strconv.Itoa(pg.Port)
 	if err := r.onClose(pg.stop); err != nil {
 		return nil, err
@@ -101,6 +102,23 @@ func startPostgres(r *registry, change func(*pgserver.Config)) (*PG, error) {
 		return nil, err
 	}
 	return pg, nil
+}
+
+// Restart ends a private server in good order, with the sessions that are there,
+// and starts it again at the same address.
+func (pg *PG) Restart(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	err := pg.server.Stop(ctx)
+	if err == nil {
+		cfg := pg.cfg
+		cfg.Port = pg.Port
+		pg.server, err = pgserver.Start(ctx, cfg)
+	}
+	if err != nil {
+		tb.Error("testenv: restart: ", err)
+	}
 }
 
 // stop is called by a private server's test and again by the registry.
