@@ -42,6 +42,7 @@ type bed struct {
 	doors   []*relay // to each of them, for the clients
 	loads   atomic.Int64
 	clients int
+	most    int64
 	counted map[string]bool // loads of the ledger that earlier rounds accounted for
 	// recovers: proxies settle the loads of dead ones.
 	recovers bool
@@ -55,6 +56,7 @@ type options struct {
 	ack     string
 	proxies int
 	clients int
+	most    int64    // transactions of each client in a round; 0: no limit
 	env     []string // settings of the proxies
 }
 
@@ -64,7 +66,7 @@ func newBed(t testing.TB, o options) *bed {
 	tr := &trigger{}
 	b := &bed{
 		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr}, prefix: s3.Prefix(t), store: s3.Store(t),
-		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients),
+		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most,
 		// A commit must survive a crash of the server.
 		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
 	}

@@ -23,6 +23,7 @@ type client struct {
 	conn  *pgconn.PgConn
 	units []*unit
 	ended atomic.Int64 // units
+	most  int64        // units that it runs; 0: as many as it can
 	// complaints are answers that the client should not have got.
 	complaints []string
 }
@@ -65,6 +66,10 @@ func (c *client) run(stop <-chan struct{}) {
 			}
 			return
 		default:
+		}
+		if c.most > 0 && c.ended.Load() == c.most {
+			<-stop
+			continue
 		}
 		if c.conn == nil && !c.connect(stop) {
 			continue
@@ -275,16 +280,19 @@ func (c *client) copyRows(u *unit, l *load) (bool, error) {
 	return c.copyIn(u, l, "COPY "+table+" (load, n, pad) FROM STDIN"+with, data)
 }
 
-// ending notes that it was read to its end.
+// ending notes that it was read to its end, which the driver does on a goroutine
+// that may outlive the COPY.
 type ending struct {
 	io.Reader
-	ended bool
+	ended atomic.Bool
 }
 
 // Read implements io.Reader.
 func (e *ending) Read(p []byte) (int, error) {
 	n, err := e.Reader.Read(p[:min(len(p), 32<<10)])
-	e.ended = e.ended || err == io.EOF
+	if err == io.EOF {
+		e.ended.Store(true)
+	}
 	return n, err
 }
 
@@ -293,7 +301,7 @@ func (c *client) copyIn(u *unit, l *load, sql string, data []byte) (bool, error)
 	defer cancel()
 	in := &ending{Reader: bytes.NewReader(data)}
 	tag, err := c.conn.CopyFrom(ctx, in, sql)
-	return in.ended, c.answer(u, fmt.Sprintf("%s of load %d", sql, l.id), fmt.Sprintf("COPY %d", l.rows), tag.String(), err)
+	return in.ended.Load(), c.answer(u, fmt.Sprintf("%s of load %d", sql, l.id), fmt.Sprintf("COPY %d", l.rows), tag.String(), err)
 }
 
 func (c *client) insertRows(u *unit, l *load) (bool, error) {

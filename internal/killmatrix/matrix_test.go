@@ -1,6 +1,7 @@
 package killmatrix
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"hash/fnv"
@@ -124,7 +125,7 @@ type crowd struct {
 func (b *bed) crowd(rng *rand.Rand) *crowd {
 	cr := &crowd{b: b, stop: make(chan struct{})}
 	for i := range b.clients {
-		c := &client{b: b, door: b.doors[i%len(b.doors)], rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))}
+		c := &client{b: b, door: b.doors[i%len(b.doors)], rng: rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64())), most: b.most}
 		cr.clients = append(cr.clients, c)
 		cr.wg.Go(func() { c.run(cr.stop) })
 	}
@@ -135,17 +136,13 @@ func (b *bed) crowd(rng *rand.Rand) *crowd {
 // is one, and what follows shows that all is well again.
 func (cr *crowd) goOn() {
 	cr.b.t.Helper()
-	more := int64(2)
-	if len(cr.clients) > 10 {
-		more = 1
-	}
-	var before []int64
+	var enough []int64
 	for _, c := range cr.clients {
-		before = append(before, c.ended.Load())
+		enough = append(enough, cmp.Or(c.most, c.ended.Load()+2))
 	}
 	cr.b.eventually(func() string {
 		for i, c := range cr.clients {
-			if c.ended.Load() < before[i]+more {
+			if c.ended.Load() < enough[i] {
 				return "a client does not go on"
 			}
 		}

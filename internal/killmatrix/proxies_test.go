@@ -15,10 +15,10 @@ func TestProxies(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %d", ack, n), func(t *testing.T) {
 				t.Parallel()
 				b := newBed(t, options{ack: ack, proxies: n, clients: 2 * n})
-				for r := range max(2, *rounds*len(points)) {
+				for r := range max(1, *rounds*len(points)) {
 					// Any of the points, in an order of the seed's.
 					rng := random("proxies", ack, n, r)
-					b.round(points[rng.IntN(len(points))], []action{pause, abandon}[r%2], r)
+					b.round(points[rng.IntN(len(points))], []action{pause, abandon}[(r+n+int(*seed%2))%2], r)
 					if t.Failed() {
 						return
 					}
@@ -34,7 +34,7 @@ func TestRestart(t *testing.T) {
 	for _, ack := range acks {
 		t.Run(ack, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t, options{ack: ack, clients: 50})
+			b := newBed(t, options{ack: ack, clients: 50, most: 2})
 			for r := range max(1, *rounds) {
 				b.round(inInsert, restart, r)
 				if t.Failed() {
