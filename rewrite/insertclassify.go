@@ -127,26 +127,31 @@ func (s *InsertStatement) ASCII() bool {
 	return isASCII(string(s.SQL[:s.ListStart])) && isASCII(string(s.SQL[s.ListEnd:]))
 }
 
-// Repeats says whether a parameter stands in two places of a row, or in two
-// rows: its type is then that of the first place, and not asked for here.
-func (s *InsertStatement) Repeats(opts values.Options) bool {
+// Params says how parameters stand in the rows. repeats: one stands in two
+// places, and its type is then that of the first place, and not asked for here.
+// inOrder: the rows are $1, $2 and so on and nothing else, without casts.
+func (s *InsertStatement) Params(opts values.Options) (repeats, inOrder bool) {
 	if s.MaxParam == 0 {
-		return false
+		return false, false
 	}
+	inOrder = s.Source == nil
 	seen := make([]bool, s.MaxParam+1)
 	lexer := s.Lexer(opts)
 	var cells []values.Cell
+	next := 0
 	for range s.Rows {
 		var err error
 		if cells, err = lexer.Row(cells); err != nil {
-			return true
+			return true, false
 		}
 		for _, c := range cells {
+			next++
+			inOrder = inOrder && c.Kind == values.Param && c.Number == next && c.Cast == nil
 			if c.Kind == values.Param && seen[c.Number] {
-				return true
+				return true, false
 			}
 			seen[c.Number] = true
 		}
 	}
-	return false
+	return false, inOrder
 }

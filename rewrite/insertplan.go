@@ -11,6 +11,11 @@ func (s *InsertStatement) RowsSQL(in *Inspection) string {
 	return "COPY " + pgident.Qualified(in.Schema, in.Table) + " (" + pgident.List(in.Columns[:s.Targets()]) + ") FROM STDIN"
 }
 
+// BinarySQL is RowsSQL for rows in binary.
+func (s *InsertStatement) BinarySQL(in *Inspection) string {
+	return s.RowsSQL(in) + " (FORMAT binary)"
+}
+
 // AppendArraysSQL appends the INSERT of MethodArrays with the arrays that an
 // Encoder has filled. The client's own ON CONFLICT and RETURNING stand in it as
 // they were: they can name nothing but the target, its alias and excluded.

@@ -3,8 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
@@ -122,24 +122,38 @@ type bindArgs struct {
 // errBind: the server says what is wrong with it.
 var errBind = values.PassParameter
 
-// parse reads the body of a Bind behind its names.
-func (a *bindArgs) parse(body []byte) error {
+// bindHead reads the body of a Bind up to its parameters, which params begins
+// with.
+func bindHead(body []byte) (formats, params []byte, count int, err error) {
 	_, rest, _ := frame.CString(body)
 	_, rest, _ = frame.CString(rest)
 	if len(rest) < 2 {
-		return errBind
+		return nil, nil, 0, errBind
 	}
 	n := int(binary.BigEndian.Uint16(rest))
 	if rest = rest[2:]; len(rest) < 2*n+2 {
-		return errBind
+		return nil, nil, 0, errBind
 	}
-	a.formats, rest = rest[:2*n], rest[2*n:]
-	count := int(binary.BigEndian.Uint16(rest))
-	rest = rest[2:]
+	formats, rest = rest[:2*n], rest[2*n:]
+	count = int(binary.BigEndian.Uint16(rest))
 	if n > 1 && n != count {
-		return errBind
+		return nil, nil, 0, errBind
 	}
-	a.values = a.values[:0]
+	return formats, rest[2:], count, nil
+}
+
+// isResults says whether the end of a Bind is a list of result formats.
+func isResults(rest []byte) bool {
+	return len(rest) >= 2 && len(rest) == 2+2*int(binary.BigEndian.Uint16(rest))
+}
+
+// parse reads the body of a Bind.
+func (a *bindArgs) parse(body []byte) error {
+	formats, rest, count, err := bindHead(body)
+	if err != nil {
+		return err
+	}
+	a.formats, a.values = formats, a.values[:0]
 	for range count {
 		if len(rest) < 4 {
 			return errBind
@@ -154,7 +168,7 @@ func (a *bindArgs) parse(body []byte) error {
 		}
 		a.values, rest = append(a.values, rest[:size:size]), rest[size:]
 	}
-	if len(rest) < 2 || len(rest) != 2+2*int(binary.BigEndian.Uint16(rest)) {
+	if !isResults(rest) {
 		return errBind
 	}
 	a.results = rest
@@ -265,17 +279,16 @@ func (r *resolver) row(cells []values.Cell, f func([]values.Cell) error) error {
 	return f(r.cells)
 }
 
-// replies appends what the client gets for the run; kept is what the server said
+// replies returns what the client gets for the run; kept is what the server said
 // to the statement in its place, and rows its RowDescription.
 func (b *batch) replies(rows, kept []byte, tag string) []byte {
-	out := make([]byte, 0, 32*len(b.binds)+len(kept))
+	if len(b.binds) > 1 {
+		tag = "INSERT 0 " + strconv.Itoa(b.st.stmt.Rows)
+	}
+	end := frame.AppendString(append([]byte(nil), kept...), 'C', tag)
+	out := make([]byte, 0, (2*frame.HeaderLen+len(rows)+len(end))*len(b.binds)+2*frame.HeaderLen)
 	for i := range b.binds {
-		out = b.boundReplies(out, i, rows)
-		out = append(out, kept...)
-		if len(b.binds) > 1 {
-			tag = fmt.Sprintf("INSERT 0 %d", b.st.stmt.Rows)
-		}
-		out = frame.AppendString(out, 'C', tag)
+		out = append(b.boundReplies(out, i, rows), end...)
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -30,18 +31,18 @@ func (t *insertTask) stream() error {
 	d, err := t.decide()
 	if err == nil && (d.Way != rewrite.Stream || d.Method != rewrite.MethodRows) {
 		var reason rewrite.Reason
-		if reason, err = s.gather(b, maxFrames); err == nil && reason != rewrite.ReasonNone {
+		if reason, err = s.gather(b, math.MaxInt); err == nil && reason != rewrite.ReasonNone {
 			return t.pass(reason, b.size)
 		}
 	}
 	if err != nil || b.expect == 0 {
 		return t.runDecided(d, err, b.size)
 	}
-	encoder, err := t.encoder()
+	rows, err := t.rowStream()
 	if err != nil {
 		return t.pass(passReason(err), b.size)
 	}
-	reason, err := t.streamRows(encoder)
+	reason, err := t.streamRows(rows)
 	if reason != rewrite.ReasonNone {
 		return t.giveUp(reason)
 	}
@@ -51,23 +52,52 @@ func (t *insertTask) stream() error {
 	return t.sent(err, d, b.size)
 }
 
-// maxFrames is more than a batch can have: insert.max_bytes bounds it.
-const maxFrames = 1 << 30
+// rowStream is how the rows of a streamed run are written.
+type rowStream struct {
+	sql string
+	// begin and end are the data before and behind the rows.
+	begin, end []byte
+	// append appends CopyData with the rows that came since.
+	append func(out []byte) ([]byte, error)
+}
+
+func (t *insertTask) rowStream() (*rowStream, error) {
+	b := t.batch
+	if c := t.binaryCopy(); c != nil {
+		return &rowStream{
+			sql: t.stmt.BinarySQL(t.insp), begin: c.close(c.begin(nil)), end: frame.Append(nil, 'd', []byte(values.BinaryEnd)),
+			append: func(out []byte) ([]byte, error) {
+				out, ok := b.appendBinary(c.open(out), c, t.s.cr.Buffered())
+				if !ok {
+					b.st.textOnly = true // from the next run on
+					return out, values.PassParamType
+				}
+				return c.close(out), nil
+			},
+		}, nil
+	}
+	encoder, err := t.encoder()
+	return &rowStream{
+		sql:    t.stmt.RowsSQL(t.insp),
+		append: func(out []byte) ([]byte, error) { return appendData(out, encoder, t.eachRow) },
+	}, err
+}
 
 // streamRows sends the COPY, and the rows as they come. A reason says that the
 // run is not what it seemed; the COPY has then failed.
-func (t *insertTask) streamRows(encoder *values.Encoder) (rewrite.Reason, error) {
+func (t *insertTask) streamRows(rows *rowStream) (rewrite.Reason, error) {
 	s, b := t.s, t.batch
 	before, after := t.brackets()
 	in := s.inject()
 	defer in.release()
 	t.main, t.ready = 1, 1
-	out := frame.AppendString(s.takeBuffer(), 'Q', before+t.stmt.RowsSQL(t.insp)+after)
+	out := append(frame.AppendString(s.takeBuffer(), 'Q', before+rows.sql+after), rows.begin...)
 	reason := rewrite.ReasonNone
-	var err error
 	for {
-		if out, err = appendData(out, encoder, t.eachRow); err != nil {
-			reason = passReason(err)
+		whole := len(out)
+		var err error
+		if out, err = rows.append(out); err != nil {
+			reason, out = passReason(err), out[:whole]
 		}
 		if err := s.writeServer(out); err != nil {
 			return rewrite.ReasonNone, err
@@ -83,9 +113,9 @@ func (t *insertTask) streamRows(encoder *values.Encoder) (rewrite.Reason, error)
 	if reason != rewrite.ReasonNone {
 		out = frame.AppendString(out, 'f', "the batch goes on as it is")
 	} else {
-		out = t.appendReparse(frame.Append(out, 'c', nil))
+		out = t.appendReparse(frame.Append(append(out, rows.end...), 'c', nil))
 	}
-	err = s.writeServer(out)
+	err := s.writeServer(out)
 	s.giveBuffer(out)
 	if err == nil {
 		err = t.collect(in)

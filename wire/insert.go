@@ -44,6 +44,7 @@ type insertTask struct {
 	kept           []byte
 	rowDescription []byte
 	tag            string
+	rows           int64 // that the server says to have inserted
 }
 
 // lastInsert is what an INSERT leaves for the next one into the same table,

@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -62,7 +61,7 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 		}
 	}
 	s.keepUnsettled(load)
-	t.setTag(fmt.Sprintf("INSERT 0 %d", rows))
+	t.setTag(rows)
 	return t.check()
 }
 

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -123,6 +125,12 @@ func (t *insertTask) encoder() (*values.Encoder, error) {
 
 // encodeRows makes a Query with the COPY, and its data.
 func (t *insertTask) encodeRows(before, after string) error {
+	if c := t.binaryCopy(); c != nil {
+		if t.encodeBinary(c, before, after) {
+			return nil
+		}
+		t.batch.st.textOnly, t.batch.encoded, t.out = true, 0, t.out[:0]
+	}
 	encoder, err := t.encoder()
 	if err != nil {
 		return err
@@ -265,25 +273,24 @@ func (t *insertTask) note(typ byte, body []byte) {
 	}
 }
 
-// complete notes the tag that is the client's: of the COPY, or of the INSERT.
+// complete notes the tag that is the client's: of the COPY, or of the INSERT. The
+// rows of a batch may go in several COPYs.
 func (t *insertTask) complete(body []byte) {
 	tag, _, _ := frame.CString(body)
-	text := string(tag)
-	if rows, ok := strings.CutPrefix(text, "COPY "); ok {
-		text = "INSERT 0 " + rows
-	}
 	switch {
-	case strings.HasPrefix(text, "SELECT "): // the guard's, which comes first
+	case bytes.HasPrefix(tag, []byte("COPY ")):
+		t.setTag(t.rows + tagCount(string(tag)))
+	case bytes.HasPrefix(tag, []byte("INSERT ")):
+		t.setTag(tagCount(string(tag)))
+	case bytes.HasPrefix(tag, []byte("SELECT ")): // the guard's, which comes first
 		t.kept, t.rowDescription = nil, nil
-	case strings.HasPrefix(text, "INSERT "):
-		t.setTag(text)
 	}
 }
 
-func (t *insertTask) setTag(tag string) {
-	t.tag = tag
+func (t *insertTask) setTag(rows int64) {
+	t.rows, t.tag = rows, "INSERT 0 "+strconv.FormatInt(rows, 10)
 	if t.batch == nil {
-		t.kept = frame.AppendString(t.kept, 'C', tag)
+		t.kept = frame.AppendString(t.kept, 'C', t.tag)
 	}
 }
 
@@ -299,7 +306,7 @@ func (t *insertTask) check() error {
 	if t.batch != nil {
 		rows *= len(t.batch.binds)
 	}
-	if t.stmt.Conflict == rewrite.ConflictError && t.tag != fmt.Sprintf("INSERT 0 %d", rows) {
+	if t.stmt.Conflict == rewrite.ConflictError && t.rows != int64(rows) {
 		return fmt.Errorf("%w: %s for %d", errCount, t.tag, rows)
 	}
 	return nil

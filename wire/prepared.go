@@ -46,6 +46,11 @@ type preparedInsert struct {
 	opts   values.Options // it was parsed with
 	stmt   *rewrite.InsertStatement
 	reason rewrite.Reason
+	// inOrder: the rows are $1, $2 and so on. Then binaryRows, for the columns of
+	// insp, makes rows in binary, unless textOnly says that a value had no form.
+	inOrder, textOnly bool
+	insp              *rewrite.Inspection
+	binaryRows        *values.BinaryRows
 }
 
 // maxPrepared and maxPreparedSize bound how many statements one session is
@@ -175,11 +180,26 @@ func (i *preparedInsert) statement(maxBytes int, opts values.Options) (*rewrite.
 	if !i.parsed || i.opts != opts {
 		i.parsed, i.opts = true, opts
 		i.stmt, i.reason = rewrite.ParseInsert(i.sql, rewrite.InsertOptions{MaxBytes: maxBytes, Values: opts})
-		if i.stmt != nil && i.stmt.Repeats(opts) {
-			i.stmt, i.reason = nil, rewrite.ReasonParameters
+		if i.stmt != nil {
+			var repeats bool
+			if repeats, i.inOrder = i.stmt.Params(opts); repeats {
+				i.stmt, i.reason = nil, rewrite.ReasonParameters
+			}
 		}
 	}
 	return i.stmt, i.reason
+}
+
+// binary returns what makes rows in binary, nil where only text is known.
+func (i *preparedInsert) binary(insp *rewrite.Inspection) *values.BinaryRows {
+	if !i.inOrder || i.textOnly {
+		return nil
+	}
+	if i.insp != insp {
+		i.insp = insp
+		i.binaryRows, _ = values.NewBinaryRows(insp.Types[:i.stmt.Targets()], i.oids)
+	}
+	return i.binaryRows
 }
 
 // oid returns the declared type of parameter n, counted from 1.

@@ -17,6 +17,9 @@ type BinaryRows struct {
 	formats []byte
 	ways    []fieldWay
 	ready   bool
+	// params and left are what was not read yet of the Bind at hand.
+	params []byte
+	left   int
 }
 
 // binaryColumn says how the values of a column go in each format.
@@ -128,31 +131,31 @@ func (b *BinaryRows) choose(formats []byte, params int) bool {
 	return true
 }
 
-// AppendBind appends the rows of one Bind: params is what stands in it behind
-// the number of its parameters, and formats their format codes. It returns what
-// stands behind the last parameter. False means that a value has no surely equal
-// binary form, or that the message is not as it should be; dst is then of no
-// more use.
-func (b *BinaryRows) AppendBind(dst, formats, params []byte, count int) (out, rest []byte, ok bool) {
+// Bind takes the parameters of a Bind message: params is what stands in it behind
+// the number of them, which is count, and formats are their format codes. It
+// reports false where they are not those of whole rows in known formats.
+func (b *BinaryRows) Bind(formats, params []byte, count int) bool {
 	width := len(b.columns)
-	if count%width != 0 || !b.choose(formats, count) {
-		return dst, params, false
-	}
-	for ; count > 0; count -= width {
-		if dst, params, ok = b.appendRow(dst, params); !ok {
-			return dst, params, false
-		}
-	}
-	return dst, params, true
+	b.params, b.left = params, count/width
+	return count%width == 0 && b.choose(formats, count)
 }
 
-// appendRow appends one row. Values that go as they are, are copied together.
-func (b *BinaryRows) appendRow(dst, params []byte) (out, rest []byte, ok bool) {
+// Left returns how many rows of the Bind are still to come.
+func (b *BinaryRows) Left() int { return b.left }
+
+// Rest returns what stands in the message behind the last row that was appended.
+func (b *BinaryRows) Rest() []byte { return b.params }
+
+// AppendRow appends the next row. False means that a value has no surely equal
+// binary form, or that the message is not as it should be; dst is then of no
+// more use. Values that go as they are, are copied together.
+func (b *BinaryRows) AppendRow(dst []byte) (out []byte, ok bool) {
+	params := b.params
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(b.ways)))
 	at, copied := 0, 0
 	for i := range b.ways {
 		if len(params)-at < 4 {
-			return dst, params, false
+			return dst, false
 		}
 		size := int(int32(binary.BigEndian.Uint32(params[at:])))
 		value := at + 4
@@ -160,21 +163,22 @@ func (b *BinaryRows) appendRow(dst, params []byte) (out, rest []byte, ok bool) {
 			at += size
 		}
 		if size < -1 || at > len(params) {
-			return dst, params, false
+			return dst, false
 		}
 		switch way := &b.ways[i]; {
 		case !way.known:
-			return dst, params, false
+			return dst, false
 		case size < 0:
 		case way.write != nil:
 			dst = append(dst, params[copied:value]...)
 			start := len(dst)
 			if dst, ok = way.write(dst, params[value:at]); !ok {
-				return dst, params, false
+				return dst, false
 			}
 			binary.BigEndian.PutUint32(dst[start-4:], uint32(len(dst)-start))
 			copied = at
 		}
 	}
-	return append(dst, params[copied:at]...), params[at:], true
+	b.params, b.left = params[at:], b.left-1
+	return append(dst, params[copied:at]...), true
 }

@@ -39,12 +39,15 @@ func (l *binaryLoader) addRow(tg *target, b bound) {
 	if b.binary {
 		format[1] = 1
 	}
-	row, rest, ok := rows.AppendBind(nil, format, appendField(nil, b.data), 1)
+	if !rows.Bind(format, appendField(nil, b.data), 1) {
+		return
+	}
+	row, ok := rows.AppendRow(nil)
 	if !ok {
 		return
 	}
-	if len(rest) > 0 || binary.BigEndian.Uint16(row) != 1 {
-		l.s.t.Fatalf("%x of %x, %x left", row, b.data, rest)
+	if len(rows.Rest()) > 0 || rows.Left() > 0 || binary.BigEndian.Uint16(row) != 1 {
+		l.s.t.Fatalf("%x of %x, %x left", row, b.data, rows.Rest())
 	}
 	b.sql = fmt.Sprintf("INSERT INTO n%d VALUES (%d, $1)", tg.id, len(tg.cases))
 	shown := fmt.Sprintf("%q", b.data)

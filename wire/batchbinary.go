@@ -1,0 +1,111 @@
+package wire
+
+import (
+	"math"
+	"strings"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// Rows that are nothing but parameters go to the server in COPY's binary format,
+// which has the fields as Bind has them: most bytes are only copied.
+
+// rowsPerCopy is how many rows one of several COPYs gets. For each row that it
+// gathers a COPY of PostgreSQL remembers the same pointer once more, in a table
+// in which equal ones collide: from 64 on, the cost grows with the square of
+// their number up to 1000. So 1000 rows in COPYs of 48 cost the server half of
+// what they cost in one (docs/benchmarks.md).
+const rowsPerCopy = 48
+
+// maxSplitRows is from where on one COPY is better: there are 1000 pointers then,
+// however many rows.
+const maxSplitRows = 4000
+
+// binaryCopy writes rows in binary.
+type binaryCopy struct {
+	rows *values.BinaryRows
+	// per is how many rows one COPY gets, in how many there are already.
+	per, in int
+	start   int // of the CopyData at hand in what is being written
+}
+
+// binaryCopy returns nil where the run does not go in binary.
+func (t *insertTask) binaryCopy() *binaryCopy {
+	if t.batch == nil {
+		return nil
+	}
+	rows := t.batch.st.binary(t.insp)
+	if rows == nil {
+		return nil
+	}
+	return &binaryCopy{rows: rows, per: math.MaxInt}
+}
+
+// encodeBinary makes a Query with COPYs, and their data. It answers false where
+// a value is only known as text.
+func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
+	b := t.batch
+	total, copies := len(b.binds)*b.st.stmt.Rows, 1
+	// What the server checks at the end of a statement may need all rows.
+	if total <= maxSplitRows && !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion {
+		c.per = rowsPerCopy
+		copies = (total + c.per - 1) / c.per
+	}
+	sql := strings.Repeat(t.stmt.BinarySQL(t.insp)+"; ", copies)
+	out := c.begin(frame.AppendString(t.out[:0], 'Q', before+sql[:len(sql)-2]+after))
+	out, ok := b.appendBinary(out, c, t.s.cr.Buffered())
+	t.out = c.end(out)
+	return ok
+}
+
+// begin begins the data of a COPY.
+func (c *binaryCopy) begin(out []byte) []byte {
+	c.in = 0
+	return append(c.open(out), values.BinaryHead...)
+}
+
+// open begins a CopyData, and close ends it.
+func (c *binaryCopy) open(out []byte) []byte {
+	c.start = len(out)
+	return frame.AppendHead(out, 'd', 0)
+}
+
+func (c *binaryCopy) close(out []byte) []byte {
+	frame.SetLen(out[c.start:])
+	return out
+}
+
+// end ends the data of a COPY.
+func (c *binaryCopy) end(out []byte) []byte {
+	return frame.Append(c.close(append(out, values.BinaryEnd...)), 'c', nil)
+}
+
+// appendBinary appends the rows of those Binds that were not yet encoded.
+func (b *batch) appendBinary(out []byte, c *binaryCopy, buffered []byte) ([]byte, bool) {
+	for _, at := range b.binds[b.encoded:] {
+		bind, _ := frameAt(buffered[at:])
+		formats, params, count, err := bindHead(bind.body())
+		if err != nil || count != b.st.stmt.MaxParam || !c.rows.Bind(formats, params, count) {
+			return out, false
+		}
+		for c.rows.Left() > 0 {
+			switch {
+			case c.in == c.per:
+				out = c.begin(c.end(out))
+			case len(out)-c.start > maxCopyData:
+				out = c.open(c.close(out))
+			}
+			var ok bool
+			if out, ok = c.rows.AppendRow(out); !ok {
+				return out, false
+			}
+			c.in++
+		}
+		if b.results = c.rows.Rest(); !isResults(b.results) {
+			return out, false
+		}
+	}
+	b.encoded = len(b.binds)
+	return out, true
+}
