@@ -119,23 +119,23 @@ type batch struct {
 	// expect is what may come next: a Bind (or the Sync), an Execute (or a
 	// Describe), or 0 for nothing.
 	expect byte
-	// encoded is how many of binds were turned into rows.
-	encoded int
-	// binds are the offsets of the Bind messages; described says which of them
-	// a Describe follows.
-	binds     []int
-	described []bool
-	size      int // of all messages, with the Sync
-	reserved  int64
-	r         *resolver
-	limited   bool   // an Execute has a row limit, which says nothing where no rows come
-	results   []byte // the formats that the last Bind wants, with their count
+	// binds is how many Binds there are, and described how many of them a Describe
+	// follows.
+	binds, described int
+	describes        bool // the last one
+	// encoded is up to where Binds were turned into rows.
+	encoded  int
+	size     int // of all messages, with the Sync
+	reserved int64
+	r        *resolver
+	limited  bool   // an Execute has a row limit, which says nothing where no rows come
+	results  []byte // the formats that the last Bind wants, with their count
 }
 
 // gather reads to the Sync, or until the run has so many Binds. It leaves all in
 // the buffer.
 func (s *session) gather(b *batch, binds int) (rewrite.Reason, error) {
-	for b.expect != 0 && (len(b.binds) < binds || b.expect != 'B') {
+	for b.expect != 0 && (b.binds < binds || b.expect != 'B') {
 		if reason, err := s.gatherNext(b); err != nil || reason != rewrite.ReasonNone {
 			return reason, err
 		}
@@ -145,6 +145,32 @@ func (s *session) gather(b *batch, binds int) (rewrite.Reason, error) {
 
 // gatherNext takes one frame.
 func (s *session) gatherNext(b *batch) (rewrite.Reason, error) {
+	f, whole := frameAt(s.cr.Buffered()[b.size:])
+	if !whole {
+		if reason, err := s.needNext(b); err != nil || reason != rewrite.ReasonNone {
+			return reason, err
+		}
+		f, _ = frameAt(s.cr.Buffered()[b.size:])
+	}
+	if !f.whole() {
+		return rewrite.ReasonParseError, nil
+	}
+	end := b.size + frame.HeaderLen + f.size
+	if end > s.srv.cfg.InsertMaxBytes {
+		return rewrite.ReasonTooLong, nil
+	}
+	if !s.reserve(b, end) {
+		return rewrite.ReasonMemory, nil
+	}
+	if !b.take(&f) {
+		return rewrite.ReasonInPipeline, nil
+	}
+	b.size = end
+	return rewrite.ReasonNone, nil
+}
+
+// needNext reads the next frame of a run into the buffer.
+func (s *session) needNext(b *batch) (rewrite.Reason, error) {
 	if err := s.cr.Need(b.size + frame.HeaderLen); err != nil {
 		return rewrite.ReasonInPipeline, err
 	}
@@ -153,34 +179,55 @@ func (s *session) gatherNext(b *batch) (rewrite.Reason, error) {
 		return rewrite.ReasonParseError, nil
 	}
 	end := b.size + frame.HeaderLen + size
-	if end > s.srv.cfg.InsertMaxBytes {
+	switch {
+	case end > s.srv.cfg.InsertMaxBytes:
 		return rewrite.ReasonTooLong, nil
+	case !s.reserve(b, end):
+		return rewrite.ReasonMemory, nil
 	}
-	if want := 2 * int64(end); want > b.reserved {
-		step := max(want-b.reserved, 4*holdStep)
-		if !s.srv.loader.Memory().Reserve(step) {
-			return rewrite.ReasonMemory, nil
-		}
-		b.reserved += step
+	return rewrite.ReasonNone, s.cr.Need(end)
+}
+
+// reserve takes memory for size bytes of a run, and what is made of them.
+func (s *session) reserve(b *batch, size int) bool {
+	want := 2 * int64(size)
+	if want <= b.reserved {
+		return true
 	}
-	if err := s.cr.Need(end); err != nil {
-		return rewrite.ReasonInPipeline, err
+	step := max(want-b.reserved, 4*holdStep)
+	if !s.srv.loader.Memory().Reserve(step) {
+		return false
 	}
-	f, _ := frameAt(s.cr.Buffered()[b.size:])
+	b.reserved += step
+	return true
+}
+
+// take says whether a frame may come next in the run.
+func (b *batch) take(f *clientFrame) bool {
 	switch body := f.body(); {
 	case f.typ == 'B' && b.expect == 'B' && bindsUnnamedPortal(body, b.name):
-		b.binds, b.described = append(b.binds, b.size), append(b.described, false)
-		b.expect = 'E'
-	case f.typ == 'D' && b.expect == 'E' && isPortal(body, "") && !b.described[len(b.described)-1]:
-		b.described[len(b.described)-1] = true
+		b.binds, b.describes, b.expect = b.binds+1, false, 'E'
+	case f.typ == 'D' && b.expect == 'E' && isPortal(body, "") && !b.describes:
+		b.described, b.describes = b.described+1, true
 	case f.typ == 'E' && b.expect == 'E' && runsUnnamedPortal(body):
 		b.limited = b.limited || !isExecute(body, "")
 		b.expect = 'B'
 	case f.typ == 'S' && b.expect == 'B':
 		b.expect = 0
 	default:
-		return rewrite.ReasonInPipeline, nil
+		return false
 	}
-	b.size = end
-	return rewrite.ReasonNone, nil
+	return true
+}
+
+// frames calls f with the messages of the run from an offset on.
+func (b *batch) frames(buffered []byte, from int, f func(clientFrame) error) error {
+	for at := from; at < b.size; {
+		next, _ := frameAt(buffered[at:])
+		if err := f(next); err != nil {
+			return err
+		}
+		at += len(next.raw())
+	}
+	return nil
 }

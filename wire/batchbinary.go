@@ -46,7 +46,7 @@ func (t *insertTask) binaryCopy() *binaryCopy {
 // a value is only known as text.
 func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 	b := t.batch
-	total, copies := len(b.binds)*b.st.stmt.Rows, 1
+	total, copies := b.binds*b.st.stmt.Rows, 1
 	// What the server checks at the end of a statement may need all rows.
 	if total <= maxSplitRows && !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion {
 		c.per = rowsPerCopy
@@ -83,29 +83,40 @@ func (c *binaryCopy) end(out []byte) []byte {
 
 // appendBinary appends the rows of those Binds that were not yet encoded.
 func (b *batch) appendBinary(out []byte, c *binaryCopy, buffered []byte) ([]byte, bool) {
-	for _, at := range b.binds[b.encoded:] {
-		bind, _ := frameAt(buffered[at:])
-		formats, params, count, err := bindHead(bind.body())
-		if err != nil || count != b.st.stmt.MaxParam || !c.rows.Bind(formats, params, count) {
-			return out, false
+	for at := b.encoded; at < b.size; {
+		f, _ := frameAt(buffered[at:])
+		at += len(f.raw())
+		var ok bool
+		if f.typ != 'B' {
+			continue
 		}
-		for c.rows.Left() > 0 {
-			switch {
-			case c.in == c.per:
-				out = c.begin(c.end(out))
-			case len(out)-c.start > maxCopyData:
-				out = c.open(c.close(out))
-			}
-			var ok bool
-			if out, ok = c.rows.AppendRow(out); !ok {
-				return out, false
-			}
-			c.in++
-		}
-		if b.results = c.rows.Rest(); !isResults(b.results) {
+		if out, ok = b.appendBind(out, c, f.body()); !ok {
 			return out, false
 		}
 	}
-	b.encoded = len(b.binds)
+	b.encoded = b.size
 	return out, true
+}
+
+// appendBind appends the rows of one Bind.
+func (b *batch) appendBind(out []byte, c *binaryCopy, body []byte) ([]byte, bool) {
+	formats, params, count, err := bindHead(body)
+	if err != nil || count != b.st.stmt.MaxParam || !c.rows.Bind(formats, params, count) {
+		return out, false
+	}
+	for c.rows.Left() > 0 {
+		switch {
+		case c.in == c.per:
+			out = c.begin(c.end(out))
+		case len(out)-c.start > maxCopyData:
+			out = c.open(c.close(out))
+		}
+		var ok bool
+		if out, ok = c.rows.AppendRow(out); !ok {
+			return out, false
+		}
+		c.in++
+	}
+	b.results = c.rows.Rest()
+	return out, isResults(b.results)
 }

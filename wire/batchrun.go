@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -92,11 +93,11 @@ func (s *session) judgeBatch(b *batch) rewrite.Reason {
 		return rewrite.ReasonTooLong
 	case b.limited && stmt.Returning != "":
 		return rewrite.ReasonRowLimit
-	case len(b.binds)*stmt.Rows < s.srv.cfg.InsertMinRows:
+	case b.binds*stmt.Rows < s.srv.cfg.InsertMinRows:
 		return rewrite.ReasonSmall
-	case len(b.binds) > 1 && stmt.Conflict != rewrite.ConflictError:
+	case b.binds > 1 && stmt.Conflict != rewrite.ConflictError:
 		return rewrite.ReasonBatchConflict
-	case len(b.binds) > 1 && stmt.Returning != "":
+	case b.binds > 1 && stmt.Returning != "":
 		return rewrite.ReasonBatchReturning
 	}
 	return rewrite.ReasonNone
@@ -201,8 +202,10 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 	if len(r.params) != len(columns) {
 		r.params = make([]resolved, len(columns))
 	}
-	for _, at := range b.binds[b.encoded:] {
-		bind, _ := frameAt(buffered[at:])
+	err := b.frames(buffered, b.encoded, func(bind clientFrame) error {
+		if bind.typ != 'B' {
+			return nil
+		}
 		if err := r.args.parse(bind.body()); err != nil {
 			return err
 		}
@@ -210,18 +213,13 @@ func (b *batch) rows(buffered []byte, opts values.Options, columns []values.Colu
 			return errBind
 		}
 		row := throughSource(b.st.stmt, func(cells []values.Cell) error { return r.row(cells, f) })
-		var err error
 		if b.st.stmt.Rows == 1 {
-			err = row(b.st.stmt.FirstRow)
-		} else {
-			err = eachRow(b.st.stmt.Lexer(opts), row)
+			return row(b.st.stmt.FirstRow)
 		}
-		if err != nil {
-			return err
-		}
-	}
-	b.results, b.encoded = r.args.results, len(b.binds)
-	return nil
+		return eachRow(b.st.stmt.Lexer(opts), row)
+	})
+	b.results, b.encoded = r.args.results, b.size
+	return err
 }
 
 // resolver puts parameters in the place of their numbers. A session uses it
@@ -279,31 +277,56 @@ func (r *resolver) row(cells []values.Cell, f func([]values.Cell) error) error {
 	return f(r.cells)
 }
 
-// replies returns what the client gets for the run; kept is what the server said
-// to the statement in its place, and rows its RowDescription.
-func (b *batch) replies(rows, kept []byte, tag string) []byte {
-	if len(b.binds) > 1 {
+// appendReplies appends what the client gets for the run, whose messages are
+// buffered; kept is what the server said to the statement in its place, and rows
+// its RowDescription.
+func (b *batch) appendReplies(out, buffered, rows, kept []byte, tag string) []byte {
+	if b.binds > 1 {
 		tag = "INSERT 0 " + strconv.Itoa(b.st.stmt.Rows)
 	}
 	end := frame.AppendString(append([]byte(nil), kept...), 'C', tag)
-	out := make([]byte, 0, (2*frame.HeaderLen+len(rows)+len(end))*len(b.binds)+2*frame.HeaderLen)
-	for i := range b.binds {
-		out = append(b.boundReplies(out, i, rows), end...)
+	if b.described == 0 || b.described == b.binds {
+		one := append(b.appendBound(nil, b.described > 0, rows), end...)
+		out = slices.Grow(out, len(one)*b.binds)
+		for range b.binds {
+			out = append(out, one...)
+		}
+		return out
+	}
+	_ = b.frames(buffered, 0, func(f clientFrame) error {
+		switch f.typ {
+		case 'B':
+			out = b.appendBound(out, false, nil)
+		case 'D':
+			out = b.appendDescribed(out, rows)
+		case 'E':
+			out = append(out, end...)
+		}
+		return nil
+	})
+	return out
+}
+
+// appendBound appends the answers to a Bind and its Describe.
+func (b *batch) appendBound(out []byte, described bool, rows []byte) []byte {
+	if out = frame.Append(out, '2', nil); described {
+		out = b.appendDescribed(out, rows)
 	}
 	return out
 }
 
-// boundReplies appends the answers to the ith Bind and its Describe.
-func (b *batch) boundReplies(out []byte, i int, rows []byte) []byte {
-	out = frame.Append(out, '2', nil)
-	switch {
-	case !b.described[i]:
-	case len(rows) > 0:
-		out = append(out, rows...)
-	default:
-		out = frame.Append(out, 'n', nil)
+func (b *batch) appendDescribed(out, rows []byte) []byte {
+	if len(rows) > 0 {
+		return append(out, rows...)
 	}
-	return out
+	return frame.Append(out, 'n', nil)
+}
+
+// firstDescribed says whether a Describe follows the first Bind.
+func (b *batch) firstDescribed(buffered []byte) bool {
+	bind, _ := frameAt(buffered)
+	next, _ := frameAt(buffered[len(bind.raw()):])
+	return next.typ == 'D'
 }
 
 // resultFormats says whether the client wants something else than text.

@@ -106,7 +106,7 @@ func (t *insertTask) streamRows(rows *rowStream) (rewrite.Reason, error) {
 		if reason != rewrite.ReasonNone || b.expect == 0 {
 			break
 		}
-		if reason, err = s.gather(b, len(b.binds)+s.streamBinds()/4); err != nil {
+		if reason, err = s.gather(b, b.binds+s.streamBinds()/4); err != nil {
 			return rewrite.ReasonNone, err
 		}
 	}

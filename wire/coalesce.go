@@ -278,7 +278,7 @@ func (r *run) fromBind() error {
 	if reason != rewrite.ReasonNone {
 		return notCoalesced(reason)
 	}
-	r.batch = &batch{st: st.insert, name: bytes.Clone(name), r: &s.resolver, binds: []int{0}, described: []bool{false}}
+	r.batch = &batch{st: st.insert, name: bytes.Clone(name), r: &s.resolver, binds: 1}
 	switch ok, err := s.syncAhead(); {
 	case errors.Is(err, errSkipping):
 		return s.discardToSync() // r.stmt is nil

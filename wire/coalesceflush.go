@@ -102,7 +102,7 @@ func (r *run) flush() (failed *pgerr.Error, err error) {
 	frame.SetLen(r.out[r.data:])
 	stmt := *r.stmt
 	stmt.Rows = r.rows
-	t := &insertTask{s: s, stmt: &stmt, insp: r.insp, inBlock: true, batch: &batch{binds: []int{0}}, ready: 1, main: 1}
+	t := &insertTask{s: s, stmt: &stmt, insp: r.insp, inBlock: true, batch: &batch{binds: 1}, ready: 1, main: 1}
 	t.out = t.appendReparse(frame.Append(r.out, 'c', nil))
 	r.out = nil // it is given back when it is sent
 	err = t.send()

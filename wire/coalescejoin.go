@@ -174,7 +174,7 @@ func (r *run) bind(f clientFrame) (size int, state lookedAhead) {
 		return 0, batchRelay
 	}
 	was, n := r.mark(), 0
-	b.encoded = 0
+	b.encoded, b.size = 0, u.size
 	err := b.rows(f.ahead, r.opts, r.insp.Types, func(cells []values.Cell) error {
 		n++
 		return r.row(cells)
@@ -185,8 +185,7 @@ func (r *run) bind(f clientFrame) (size int, state lookedAhead) {
 	}
 	r.s.unsynced, r.s.executed = true, true
 	r.kept = append(append(r.kept, f.raw()...), f.ahead[u.execute:u.size]...)
-	b.described[0] = u.described
-	r.replies = b.boundReplies(r.replies, 0, nil)
+	r.replies = b.appendBound(r.replies, u.described, nil)
 	r.took(n)
 	return u.size, batchTake
 }

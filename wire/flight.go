@@ -6,9 +6,9 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// flight is an INSERT like the one before, which the event loop sends on and
-// answers without landing: for a hundred rows, waking up two goroutines would
-// cost as much as all the rest. What does not go well lands, and the client pump
+// flight is an INSERT like the one before, or a batch of them, which the event
+// loop sends on and answers without landing: for a hundred rows, waking up two
+// goroutines would cost as much as all the rest. What does not go well lands, and the client pump
 // goes on from there.
 type flight struct {
 	t        *insertTask
@@ -36,10 +36,75 @@ func (s *session) loopInsert() bool {
 		return false
 	}
 	s.insertAhead = false
+	return s.fly(fl)
+}
+
+// fly writes what a flight sends.
+func (s *session) fly(fl *flight) bool {
 	s.flight = fl
 	n, err := s.on.server.TryWrite(fl.t.out)
 	fl.rest = fl.t.out[n:]
 	return err == nil
+}
+
+// loopBatch is loopInsert for the run of Binds at the front of the buffer. Where
+// the run has not wholly come it waits for more.
+func (s *session) loopBatch() bool {
+	t, size := s.sameBatch()
+	if t == nil {
+		return size > 0
+	}
+	fl := &flight{t: t, size: size, reserved: 2 * int64(size)}
+	if !s.srv.loader.Memory().Reserve(fl.reserved) {
+		return false
+	}
+	if t.encode(rewrite.MethodRows) != nil {
+		s.srv.loader.Memory().Return(fl.reserved)
+		s.giveBuffer(t.out)
+		return false
+	}
+	s.lastBatch = t.batch.st
+	return s.fly(fl)
+}
+
+// sameBatch returns a task for a run that needs no inspection, and the run's
+// size; or, without a task, how much of it has come, if the rest may come yet.
+func (s *session) sameBatch() (*insertTask, int) {
+	p := s.cr.Buffered()
+	bind, _ := frameAt(p)
+	name, ok := bindStatement(bind.body())
+	s.mu.Lock()
+	st := s.statements.find(name)
+	idle := s.atRest() && s.status == 'T'
+	s.mu.Unlock()
+	if !ok || !idle || s.last == nil || s.unsynced || s.insertRest > 0 || st == nil || st.insert == nil {
+		return nil, 0
+	}
+	b := &batch{st: st.insert, name: name, expect: 'B', r: &s.resolver}
+	for b.expect != 0 {
+		f, whole := frameAt(p[b.size:])
+		if b.size+frame.HeaderLen+f.size > maxFlight || b.binds >= s.streamBinds() {
+			return nil, 0
+		}
+		if !whole {
+			return nil, len(p)
+		}
+		if !b.take(&f) {
+			return nil, 0
+		}
+		b.size += len(f.raw())
+	}
+	if limit := s.srv.cfg.InsertStageBytes; limit >= 0 && int64(b.size) >= limit || b.size > s.srv.cfg.InsertMaxBytes {
+		return nil, 0
+	}
+	if s.judgeBatch(b) != rewrite.ReasonNone || !s.last.fits(b.st.stmt) || !b.st.stmt.Reusable(s.last.insp) {
+		return nil, 0
+	}
+	t := &insertTask{s: s, stmt: b.st.stmt, batch: b, insp: s.last.insp, inBlock: true}
+	if d := rewrite.ClassifyInsert(t.stmt, t.insp, rewrite.Caps{InBlock: true, Params: true, Several: b.binds > 1}); d.Method != rewrite.MethodRows {
+		return nil, 0
+	}
+	return t, b.size
 }
 
 // flightDown takes the server's answers. It answers false to land.
@@ -77,13 +142,17 @@ func (s *session) endFlight() bool {
 		return false
 	}
 	s.srv.metrics.count(rewrite.KindInsert, streamedRows)
-	out := fl.t.reply(fl.size)
+	batch := fl.t.batch != nil
 	s.dropFlight()
+	out := fl.t.reply(fl.size)
 	n, err := o.client.TryWrite(out)
 	if err != nil {
 		o.down, o.downSeen = out[n:], 0
 		s.setCongested()
 		return false
+	}
+	if batch {
+		s.giveBuffer(out)
 	}
 	// What came behind the statement is for the walk.
 	return len(s.cr.Buffered()) == 0 && len(s.sr.Buffered()) == 0

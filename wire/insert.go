@@ -298,7 +298,7 @@ func (t *insertTask) sent(err error, d rewrite.Decision, size int) error {
 // decide takes what the INSERT before has left, or inspects.
 func (t *insertTask) decide() (rewrite.Decision, error) {
 	s := t.s
-	caps := rewrite.Caps{InBlock: t.inBlock, Params: t.batch != nil, Several: t.several || t.batch != nil && len(t.batch.binds) > 1}
+	caps := rewrite.Caps{InBlock: t.inBlock, Params: t.batch != nil, Several: t.several || t.batch != nil && t.batch.binds > 1}
 	if l := s.last; t.inBlock && l != nil && l.fits(t.stmt) {
 		t.insp = l.insp
 		if !t.stmt.Reusable(t.insp) {
@@ -387,19 +387,24 @@ func (s *session) noteReplay() {
 
 // succeed answers the client.
 func (t *insertTask) succeed(size int) error {
-	return t.s.writeClient(t.reply(size))
+	out := t.reply(size)
+	err := t.s.writeClient(out)
+	if t.batch != nil {
+		t.s.giveBuffer(out)
+	}
+	return err
 }
 
 // reply ends the statement, and returns what the client gets.
 func (t *insertTask) reply(size int) []byte {
 	s := t.s
 	s.replays = 0
-	s.cr.Discard(size)
 	out := t.kept
 	if t.batch != nil {
-		out = t.batch.replies(t.rowDescription, t.kept, t.tag)
+		out = t.batch.appendReplies(s.takeBuffer(), s.cr.Buffered(), t.rowDescription, t.kept, t.tag)
 		s.unsynced, s.executed = false, false
 	}
+	s.cr.Discard(size)
 	out = append(out, s.takePending()...)
 	return readyFrame(out, s.txStatus())
 }
@@ -416,7 +421,7 @@ func (t *insertTask) cancelled(e *pgerr.Error, size int) error {
 		}
 	}
 	if t.batch != nil {
-		t.kept = t.batch.boundReplies(nil, 0, nil)
+		t.kept = t.batch.appendBound(nil, t.batch.firstDescribed(t.s.cr.Buffered()), nil)
 	}
 	return t.fail(e.With('W', withoutCopy(e.Get('W'))).With('P', ""), size)
 }

@@ -304,7 +304,7 @@ func (t *insertTask) check() error {
 	}
 	rows := t.stmt.Rows
 	if t.batch != nil {
-		rows *= len(t.batch.binds)
+		rows *= t.batch.binds
 	}
 	if t.stmt.Conflict == rewrite.ConflictError && t.rows != int64(rows) {
 		return fmt.Errorf("%w: %s for %d", errCount, t.tag, rows)
@@ -322,7 +322,7 @@ func (s *session) takeBuffer() []byte {
 }
 
 func (s *session) giveBuffer(b []byte) {
-	if cap(b) <= maxKeptBuffer {
+	if b != nil && cap(b) <= maxKeptBuffer {
 		s.buffer = b
 	}
 }

@@ -208,7 +208,7 @@ func (s *session) loopUp() bool {
 			return false
 		}
 	}
-	return act == actFill || act == actInsert && s.loopInsert()
+	return act == actFill || act == actInsert && s.loopInsert() || act == actBatch && s.loopBatch()
 }
 
 // loopDown is loopUp for what the server has sent.

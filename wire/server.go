@@ -14,6 +14,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
 )
 
@@ -70,6 +71,7 @@ type Server struct {
 	shaker  *handshake.Handshaker
 	loader  *bulk.Loader
 	metrics *metrics
+	buffers frame.Pool // of the clients' readers
 
 	mu       sync.Mutex
 	lastID   uint64

@@ -124,6 +124,7 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 			s.coal.mentioned()
 		}
 	}
+	s.cr.SetPool(&srv.buffers)
 	return s
 }
 

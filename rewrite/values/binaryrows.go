@@ -143,8 +143,13 @@ func (b *BinaryRows) Bind(formats, params []byte, count int) bool {
 // Left returns how many rows of the Bind are still to come.
 func (b *BinaryRows) Left() int { return b.left }
 
-// Rest returns what stands in the message behind the last row that was appended.
-func (b *BinaryRows) Rest() []byte { return b.params }
+// Rest returns what stands in the message behind the last row that was appended,
+// and forgets the message.
+func (b *BinaryRows) Rest() []byte {
+	rest := b.params
+	b.params = nil
+	return rest
+}
 
 // AppendRow appends the next row. False means that a value has no surely equal
 // binary form, or that the message is not as it should be; dst is then of no

@@ -46,8 +46,8 @@ func (l *binaryLoader) addRow(tg *target, b bound) {
 	if !ok {
 		return
 	}
-	if len(rows.Rest()) > 0 || rows.Left() > 0 || binary.BigEndian.Uint16(row) != 1 {
-		l.s.t.Fatalf("%x of %x, %x left", row, b.data, rows.Rest())
+	if rest := rows.Rest(); len(rest) > 0 || rows.Left() > 0 || binary.BigEndian.Uint16(row) != 1 {
+		l.s.t.Fatalf("%x of %x, %x left", row, b.data, rest)
 	}
 	b.sql = fmt.Sprintf("INSERT INTO n%d VALUES (%d, $1)", tg.id, len(tg.cases))
 	shown := fmt.Sprintf("%q", b.data)

@@ -67,6 +67,7 @@ func CString(p []byte) (s, rest []byte, ok bool) {
 // concurrent use.
 type Reader struct {
 	src  io.Reader
+	pool *Pool
 	buf  []byte
 	r, w int
 	full int
@@ -85,6 +86,9 @@ func NewReader(src io.Reader, initial []byte) *Reader {
 	r.w = copy(r.buf, initial)
 	return r
 }
+
+// SetPool makes pool where long buffers come from, and go to.
+func (r *Reader) SetPool(pool *Pool) { r.pool = pool }
 
 // SetSource makes src what Fill reads from.
 func (r *Reader) SetSource(src io.Reader) { r.src = src }
@@ -115,8 +119,9 @@ func (r *Reader) Fill() error {
 func (r *Reader) Room() []byte {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
-		if len(r.buf) > maxBuffer {
-			r.buf = make([]byte, minBuffer) // it held one long frame
+		if len(r.buf) > maxBuffer { // it held one long frame, or run of them
+			r.pool.put(r.buf)
+			r.buf = make([]byte, minBuffer)
 		}
 	}
 	r.grow()
@@ -144,7 +149,7 @@ func (r *Reader) grow() {
 	if unread < len(r.buf) && (r.full < 2 || len(r.buf) >= maxBuffer) {
 		return
 	}
-	bigger := make([]byte, len(r.buf)*2)
+	bigger := r.pool.get(len(r.buf) * 2)
 	r.w = copy(bigger, r.buf[r.r:r.w])
 	r.r, r.full = 0, 0
 	r.buf = bigger
@@ -153,7 +158,7 @@ func (r *Reader) grow() {
 // Need fills until n bytes are buffered. The caller bounds n.
 func (r *Reader) Need(n int) error {
 	if n > maxBuffer && n > len(r.buf) {
-		whole := make([]byte, max(n, 2*len(r.buf))) // the caller may want more soon
+		whole := r.pool.get(max(n, 2*len(r.buf))) // the caller may want more soon
 		r.w = copy(whole, r.buf[r.r:r.w])
 		r.r, r.full, r.buf = 0, 0, whole
 	}
