@@ -22,11 +22,11 @@ type display interface {
 
 // newDisplay draws bars on a terminal, and prints lines elsewhere.
 func newDisplay(a *app, asJSON bool) display {
-	_, height := terminalSize(a.stdout)
+	width, height := terminalSize(a.stdout)
 	if asJSON || height == 0 {
 		return &lineDisplay{w: a.stdout, json: asJSON, shown: map[string]string{}}
 	}
-	return newBarDisplay(a.stdout, height)
+	return newBarDisplay(a.stdout, width, height)
 }
 
 // lineDisplay prints a line for each load that has changed.
@@ -74,16 +74,18 @@ func amounts(e checkpoint.Entry) string {
 type barDisplay struct {
 	progress *mpb.Progress
 	slots    int
+	wide     bool // room for whole ids and numbers of rows
 	bars     map[string]*loadBar
 	summary  *loadBar // where there are several loads
 	began    time.Time
 }
 
-func newBarDisplay(w io.Writer, height int) *barDisplay {
+func newBarDisplay(w io.Writer, width, height int) *barDisplay {
 	return &barDisplay{
 		// The last line belongs to the cursor, and one to the sum of all.
 		progress: mpb.New(mpb.WithOutput(w), mpb.WithRefreshRate(pollEvery/2), mpb.WithAutoRefresh()),
 		slots:    max(height-2, 1),
+		wide:     width >= 140,
 		bars:     map[string]*loadBar{},
 		began:    time.Now(),
 	}
@@ -133,7 +135,7 @@ func (d *barDisplay) show(entries []checkpoint.Entry) error {
 		if all.Status = checkpoint.Running; left == 0 {
 			all.Status = checkpoint.Completed
 		}
-		d.summary.set(fmt.Sprintf("%d of %d loads left", left, len(entries)), all, time.Since(d.began))
+		d.summary.set(fmt.Sprintf("%d of %d loads left", left, len(entries)), d.tail(all, d.summary), all)
 	}
 	return nil
 }
@@ -149,17 +151,41 @@ func (d *barDisplay) showLoad(e checkpoint.Entry, n int) {
 		b.firstBytes = e.BytesImported
 		d.bars[e.ProcessID] = b
 	}
-	b.set(oneLine(e.Table)+" "+e.ProcessID, e, time.Since(d.began))
+	b.set(d.name(e), d.tail(e, b), e)
 	if e.Status != checkpoint.Running && n > d.slots {
 		b.bar.Abort(true)
 		delete(d.bars, e.ProcessID)
 	}
 }
 
-// set changes what a bar shows. since is for how long we have been looking.
-func (b *loadBar) set(head string, e checkpoint.Entry, since time.Duration) {
+// name is the table and as much of the id as leaves room for a bar: its end,
+// since ids of one minute begin alike.
+func (d *barDisplay) name(e checkpoint.Entry) string {
+	id := e.ProcessID
+	if len(id) > 8 && !d.wide {
+		id = "…" + id[len(id)-8:]
+	}
+	if d.wide {
+		return oneLine(e.Table + " " + id)
+	}
+	// 24 columns leave a bar of some 15 on the narrowest usual terminal, 80.
+	return cut(oneLine(e.Table), 24-len([]rune(id))-1) + " " + id
+}
+
+// tail is what stands behind the bar: files, rows, bytes, rate and the time left,
+// or on a narrow terminal without rows.
+func (d *barDisplay) tail(e checkpoint.Entry, b *loadBar) string {
+	text := amounts(e)
+	if !d.wide {
+		text = fmt.Sprintf("%d/%d %s/%s", e.FilesImported, e.FilesTotal, size(e.BytesImported), size(e.Bytes))
+	}
+	return text + pace(e, e.BytesImported-b.firstBytes, time.Since(d.began))
+}
+
+// set changes what a bar shows.
+func (b *loadBar) set(head, tail string, e checkpoint.Entry) {
 	b.mu.Lock()
-	b.head, b.tail = head, amounts(e)+pace(e, e.BytesImported-b.firstBytes, since)
+	b.head, b.tail = head, tail
 	over := b.over
 	b.over = e.Status != checkpoint.Running
 	b.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 // loadsListCmd lists loads.
 type loadsListCmd struct {
 	ledgerFlags `embed:""`
-	Status      []string `help:"Only loads with one of these: running, completed, failed, cancelled." placeholder:"STATUS,…"`
-	Table       string   `help:"Only loads into this table: schema.table, or table in any schema, as SQL writes it."`
+	Status      []string `help:"Only loads with one of these: running, completed, failed, cancelled." placeholder:"STATUS"`
+	Table       string   `help:"Only loads into this table: schema.table, or table in any schema, as SQL writes it." placeholder:"TABLE"`
 	Label       string   `help:"Only the load with this label."`
 	Since       span     `help:"Only loads that began at most so long ago, as 90s, 2h or 7d." placeholder:"SPAN"`
 	Limit       int      `help:"At most so many; 0: all." default:"50"`

@@ -62,7 +62,7 @@ func TestListFitsTheTerminal(t *testing.T) {
 func TestBarsMakeRoom(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	d := newBarDisplay(&out, 4) // two loads and the sum
+	d := newBarDisplay(&out, 80, 4) // two loads and the sum
 	entries := make([]checkpoint.Entry, 5)
 	for i := range entries {
 		entries[i] = checkpoint.Entry{ProcessID: fmt.Sprint("id", i), Table: "t", Status: checkpoint.Running, FilesTotal: 1, Bytes: 10}
@@ -106,5 +106,23 @@ func TestPace(t *testing.T) {
 	e.Status = checkpoint.Failed
 	if got := pace(e, 2<<20, time.Second); got != " FAILED" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestBarsFit: on 80 columns there is room for a bar, whatever the names are.
+func TestBarsFit(t *testing.T) {
+	t.Parallel()
+	e := checkpoint.Entry{ProcessID: "01957a3c-7d3e-7c61-9d5e-0f5a3c1b2a4d", Table: strings.Repeat("ä", 60) + ".t", Status: checkpoint.Running,
+		FilesImported: 100, FilesTotal: 999, Bytes: 900 << 30, BytesImported: 90 << 30}
+	d := &barDisplay{began: time.Now().Add(-time.Hour)}
+	if name := d.name(e); len([]rune(name)) != 24 || !strings.HasSuffix(name, "… …3c1b2a4d") {
+		t.Errorf("name %q", name)
+	}
+	if tail := d.tail(e, &loadBar{}); len(tail) > 50 || !strings.HasPrefix(tail, "100/999 90.0 GiB/900.0 GiB 25.6 MiB/s ETA ") {
+		t.Errorf("tail %q", tail)
+	}
+	d.wide = true
+	if name, tail := d.name(e), d.tail(e, &loadBar{}); name != e.Table+" "+e.ProcessID || !strings.Contains(tail, "0/0 rows") {
+		t.Errorf("name %q, tail %q", name, tail)
 	}
 }

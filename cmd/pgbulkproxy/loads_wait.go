@@ -21,7 +21,7 @@ type loadsWaitCmd struct {
 	ledgerFlags `embed:""`
 	IDs         []string `arg:"" name:"id" optional:"" help:"Process ids."`
 	All         bool     `help:"Wait for all loads that are not in now."`
-	Table       string   `help:"Wait for all loads into this table that are not in now."`
+	Table       string   `help:"Wait for all loads into this table that are not in now." placeholder:"TABLE"`
 	Timeout     span     `help:"Wait at most so long, as 90s or 2h; then the exit code is 2. 0s: for ever." placeholder:"SPAN"`
 }
 
