@@ -55,7 +55,7 @@ func mustExec(t testing.TB, conn *pgx.Conn, sql string) {
 func exec(t testing.TB, conn *pgx.Conn, sql string) error {
 	t.Helper()
 	_, err := conn.PgConn().Exec(t.Context(), sql).ReadAll()
-	if err != nil && conn.PgConn().TxStatus() == 'E' && strings.HasPrefix(sql, "BEGIN;") {
+	if err != nil && conn.PgConn().TxStatus() == 'E' && strings.HasPrefix(sql, "BEGIN") {
 		_, _ = conn.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll()
 	}
 	return err
