@@ -117,7 +117,7 @@ func TestPostgresConforms(t *testing.T) {
 	if err := f.ledger.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	checkpointtest.Run(t, checkpointtest.Config{Ledger: f.ledger, Import: f.imported})
+	checkpointtest.Run(t, checkpointtest.Config{Ledger: f.ledger, Import: f.imported, Stage: f.stage, Finish: f.finish})
 }
 
 func TestCheck(t *testing.T) {

@@ -180,9 +180,10 @@ func (p *Postgres) status(ctx context.Context, what, sql, processID string) (Sta
 // such as a lost connection.
 func Retryable(sqlstate string) bool {
 	switch sqlstate {
-	case "", "55006", "55P03", "57014", "38000", "58000", "58030", "XX000":
-		// Object in use, lock not available, a timeout's or a person's cancel,
-		// and what the engine says when S3 does not answer.
+	case "", "25006", "55006", "55P03", "57014", "38000", "58000", "58030", "XX000":
+		// A server that is a standby for now, object in use, lock not available, a
+		// timeout's or a person's cancel, and what the engine says when S3 does
+		// not answer.
 		return true
 	case FenceCode:
 		return false

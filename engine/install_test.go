@@ -59,7 +59,7 @@ func TestUninstall(t *testing.T) {
 		mustExec(t, admin, uninstallation())
 	}
 	var left string
-	err := admin.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgbulk', 'relyt_sys')) || ' ' ||
+	err := admin.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgbulk', 'pgbulk_run', 'relyt_sys')) || ' ' ||
 		(SELECT count(*) FROM pg_foreign_server) || ' ' || (SELECT count(*) FROM pg_extension WHERE extname = 'file_fdw')`).Scan(&left)
 	if err != nil || left != "0 0 1" {
 		t.Errorf("left %q, %v", left, err)
@@ -79,8 +79,10 @@ func TestInstallRefuses(t *testing.T) {
 	for _, c := range []struct{ name, prepare, user, code, message string }{
 		{"no superuser", "", "nobody", "42501", "needs a superuser"},
 		{"foreign schema", "CREATE SCHEMA pgbulk AUTHORIZATION nobody", "postgres", "42501", "no superuser"},
-		{"open schema", "CREATE SCHEMA pgbulk; GRANT CREATE ON SCHEMA pgbulk TO nobody", "postgres", "42501", "may create objects"},
-		{"public schema", "CREATE SCHEMA pgbulk; GRANT CREATE ON SCHEMA pgbulk TO PUBLIC", "postgres", "42501", "may create objects"},
+		{"open schema", "CREATE SCHEMA pgbulk; GRANT CREATE ON SCHEMA pgbulk TO nobody", "postgres", "42501", "has rights"},
+		{"public schema", "CREATE SCHEMA pgbulk; GRANT CREATE ON SCHEMA pgbulk TO PUBLIC", "postgres", "42501", "has rights"},
+		{"foreign runners", "CREATE SCHEMA pgbulk_run AUTHORIZATION nobody", "postgres", "42501", "schema pgbulk_run exists"},
+		{"visible runners", "CREATE SCHEMA pgbulk_run; GRANT USAGE ON SCHEMA pgbulk_run TO nobody", "postgres", "42501", "schema pgbulk_run"},
 		{"newer version", "CREATE SCHEMA pgbulk; CREATE FUNCTION pgbulk.version() RETURNS int LANGUAGE sql AS 'SELECT 1000'", "postgres", "55000", "version 1000"},
 		{"newer ledger", "CREATE SCHEMA pgbulk; CREATE TABLE pgbulk.format (name text PRIMARY KEY, version int); INSERT INTO pgbulk.format VALUES ('ledger', 1000)",
 			"postgres", "55000", "format version 1000"},

@@ -20,6 +20,11 @@ type Config struct {
 	// Import commits the import row of a file, as the function in the client's
 	// transaction does.
 	Import func(ctx context.Context, processID string, file int) error
+	// Stage commits the staged row of a load of two files, with the keys and
+	// figures of file, into a table.
+	Stage func(ctx context.Context, f checkpoint.Fence, relid uint32) error
+	// Finish commits the import of a staged load.
+	Finish func(ctx context.Context, f checkpoint.Fence) error
 }
 
 // Run runs the suite. Other loads may be in the ledger.
@@ -27,6 +32,7 @@ func Run(t *testing.T, c Config) {
 	for name, run := range map[string]func(*testing.T, Config){
 		"settle": settle, "settle again": settleAgain, "unknown load": unknown, "odd texts": oddTexts,
 		"due and swept": due, "due in order": dueInOrder, "many at once": many, "ended context": endedContext,
+		"leases": leases, "queue": queue, "settle staged": settleStaged, "adopted": adopted, "due and staged": dueStaged,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, c) })
 	}
@@ -60,6 +66,9 @@ func (c Config) beginAs(ctx context.Context, id string, frozen, imported int) er
 	}
 	return nil
 }
+
+// File is the file that the suite records under a number.
+func File(id string, n int) checkpoint.File { return file(id, n) }
 
 func file(id string, n int) checkpoint.File {
 	key := fmt.Sprintf("p/%s/%d", id, n)

@@ -36,7 +36,7 @@ BEGIN
   SELECT n.nspname INTO v_bad FROM pg_namespace n, aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
    WHERE (n.nspname = 'pgbulk' AND a.privilege_type = 'CREATE' OR n.nspname = 'pgbulk_run') AND NOT coalesce(r.rolsuper, false);
   IF FOUND THEN
-    RAISE EXCEPTION 'pgbulk: a role that is no superuser may create objects in schema %', v_bad
+    RAISE EXCEPTION 'pgbulk: a role that is no superuser has rights that it must not have in schema %', v_bad
       USING ERRCODE = 'insufficient_privilege',
             HINT = format('REVOKE ALL ON SCHEMA %s, and look what is in it.', v_bad);
   END IF;
