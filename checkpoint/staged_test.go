@@ -55,8 +55,8 @@ func (f *fixture) finish(ctx context.Context, x checkpoint.Fence) error {
 	})
 }
 
-// staged begins and stages a load on conn, the client's session.
-func (f *fixture) staged(t testing.TB, conn *pgx.Conn, id string) checkpoint.Fence {
+// stagedOn begins and stages a load on conn, the client's session.
+func (f *fixture) stagedOn(t testing.TB, conn *pgx.Conn, id string) checkpoint.Fence {
 	t.Helper()
 	x := checkpoint.Fence{ProcessID: id, Owner: "p"}
 	err := f.ledger.Begin(t.Context(), checkpoint.Load{ProcessID: id, Owner: "p", Started: time.Now(), Ack: checkpoint.AckStaged, Role: "nobody", Table: "t"})
@@ -76,7 +76,7 @@ func TestFlush(t *testing.T) {
 	conn, bystander := f.pg.Connect(t, f.db, "postgres"), f.pg.Connect(t, f.db, f.pg.NewRole(t, ""))
 	const flush = "SELECT pgbulk.flush()"
 	mustExec(t, conn, flush)
-	one, two := f.staged(t, conn, "1"), f.staged(t, conn, "2")
+	one, two := f.stagedOn(t, conn, "1"), f.stagedOn(t, conn, "2")
 	mustExec(t, bystander, flush)
 	ended := make(chan error, 1)
 	go func() {
@@ -106,7 +106,7 @@ func TestFlush(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	bad := f.staged(t, conn, "3")
+	bad := f.stagedOn(t, conn, "3")
 	if _, err := f.ledger.Fail(t.Context(), bad, checkpoint.Failure{Message: "null value in column", SQLState: "23502", Retry: -1}); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestFlush(t *testing.T) {
 	}
 	mustExec(t, conn, flush)
 	mustExec(t, conn, "BEGIN")
-	f.staged(t, conn, "4")
+	f.stagedOn(t, conn, "4")
 	wantError(t, conn, flush, "25001", "cannot wait for loads of the transaction")
 	mustExec(t, conn, "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ")
 	wantError(t, conn, flush, "25001", "repeatable read")

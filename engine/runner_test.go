@@ -63,9 +63,8 @@ func TestRunnerKeepsItsRights(t *testing.T) {
 	for what, want := range tries {
 		l := d.staged(d.own, "t", "1\tx\n")
 		sql := strings.ReplaceAll(what, "{r}", strings.ReplaceAll(runner, "' || current_setting('own.load') || '", l.ProcessID))
-		mustExec(t, d.own, `TRUNCATE own.ran; CREATE OR REPLACE FUNCTION own.trap() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
-			PERFORM own.try($q$`+sql+`$q$); RETURN NULL; END $f$;
-			CREATE OR REPLACE TRIGGER trap AFTER INSERT ON own.t EXECUTE FUNCTION own.trap()`)
+		mustExec(t, d.own, "TRUNCATE own.ran")
+		d.trap("PERFORM own.try($q$" + sql + "$q$)")
 		mustExec(t, d.own, d.stageSQL(d.own, l))
 		if err := d.load(l); err != nil {
 			t.Errorf("%s: the import failed: %v", what, err)
