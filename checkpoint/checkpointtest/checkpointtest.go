@@ -32,7 +32,7 @@ func Run(t *testing.T, c Config) {
 	for name, run := range map[string]func(*testing.T, Config){
 		"settle": settle, "settle again": settleAgain, "unknown load": unknown, "odd texts": oddTexts,
 		"due and swept": due, "due in order": dueInOrder, "many at once": many, "ended context": endedContext,
-		"leases": leases, "queue": queue, "settle staged": settleStaged, "adopted": adopted, "due and staged": dueStaged,
+		"leases": leases, "queue": queue, "decided": decided, "settle staged": settleStaged, "adopted": adopted, "due and staged": dueStaged,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, c) })
 	}

@@ -106,71 +106,86 @@ func leases(t *testing.T, c Config) {
 	}
 }
 
+// wantHeads demands owner's heads, in order.
+func (c Config) wantHeads(t testing.TB, owner string, want ...checkpoint.Fence) []checkpoint.Staged {
+	t.Helper()
+	got, err := c.Ledger.Heads(t.Context(), owner)
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("got %+v, %v, want %+v", got, err, want)
+	}
+	for i, f := range want {
+		if got[i].Fence != f {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	}
+	return got
+}
+
+func (c Config) wantFail(t testing.TB, f checkpoint.Fence, retry time.Duration, want checkpoint.Status) {
+	t.Helper()
+	status, err := c.Ledger.Fail(t.Context(), f, checkpoint.Failure{Message: "no", SQLState: "57014", Retry: retry})
+	if err != nil || status != want {
+		t.Errorf("failed: %s, %v, want %s", status, err, want)
+	}
+}
+
 // queue: the loads of a table one after the other, whoever they belong to.
 func queue(t *testing.T, c Config) {
 	ctx, a, b := t.Context(), c.proxy(t), c.proxy(t)
 	first, second, third, elsewhere := c.staged(t, a, 1), c.staged(t, b, 1), c.staged(t, a, 1), c.staged(t, a, 2)
-	heads := func(owner string, want ...checkpoint.Fence) []checkpoint.Staged {
-		t.Helper()
-		got, err := c.Ledger.Heads(ctx, owner)
-		same := err == nil && len(got) == len(want)
-		for i := 0; same && i < len(want); i++ {
-			same = got[i].Fence == want[i]
-		}
-		if !same {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
-		}
-		return got
-	}
-	got := heads(a, first, elsewhere)
-	heads(b)
-	if len(got) > 0 {
-		h, f := got[0], file(first.ProcessID, 2)
-		f.Created = time.Time{}
-		if len(h.Files) != 2 || h.Files[1] != f || h.Attempts != 0 || h.Wait != 0 || h.Role != "nobody" || h.Database != "db" || h.Schema != "public" || h.Table != "t" {
-			t.Errorf("got %+v", h)
-		}
+	got, f := c.wantHeads(t, a, first, elsewhere)[0], file(first.ProcessID, 2)
+	c.wantHeads(t, b)
+	f.Created = time.Time{}
+	if len(got.Files) != 2 || got.Files[1] != f || got.Attempts != 0 || got.Wait != 0 ||
+		got.Role != "nobody" || got.Database != "db" || got.Schema != "public" || got.Table != "t" {
+		t.Errorf("got %+v", got)
 	}
 	for range 2 {
 		if err := c.Ledger.Attempt(ctx, first); err != nil {
 			t.Fatal(err)
 		}
 	}
-	fail := func(f checkpoint.Fence, retry time.Duration, want checkpoint.Status) {
-		t.Helper()
-		if status, err := c.Ledger.Fail(ctx, f, checkpoint.Failure{Message: "no", SQLState: "57014", Retry: retry}); err != nil || status != want {
-			t.Errorf("failed: %s, %v, want %s", status, err, want)
-		}
+	c.wantFail(t, first, time.Minute, checkpoint.Running)
+	got = c.wantHeads(t, a, first, elsewhere)[0]
+	if got.Attempts != 2 || got.Wait < 50*time.Second || got.Wait > time.Minute {
+		t.Errorf("after an attempt: %+v", got)
 	}
-	fail(first, time.Minute, checkpoint.Running)
-	if got := heads(a, first, elsewhere); len(got) > 0 && (got[0].Attempts != 2 || got[0].Wait < 50*time.Second || got[0].Wait > time.Minute) {
-		t.Errorf("after an attempt: %+v", got[0])
-	}
-	fail(first, -1, checkpoint.Failed)
-	heads(a, elsewhere)
-	heads(b, second)
+	c.wantFail(t, first, -1, checkpoint.Failed)
+	c.wantHeads(t, a, elsewhere)
+	c.wantHeads(t, b, second)
 	if err := c.Ledger.Attempt(ctx, first); !errors.Is(err, checkpoint.ErrFenced) {
 		t.Errorf("an attempt of a load that failed: %v", err)
 	}
 	// Once more, before those behind it.
 	c.manual(t, "retry", first, checkpoint.Running)
-	if got := heads(a, first, elsewhere); len(got) > 0 && (got[0].Attempts != 0 || got[0].Wait != 0) {
-		t.Errorf("after a retry: %+v", got[0])
+	if got = c.wantHeads(t, a, first, elsewhere)[0]; got.Attempts != 0 || got.Wait != 0 {
+		t.Errorf("after a retry: %+v", got)
 	}
-	heads(b)
+	c.wantHeads(t, b)
 	if err := c.Finish(ctx, first); err != nil {
 		t.Fatal(err)
 	}
-	fail(first, time.Minute, checkpoint.Completed) // the commit was not heard of
-	heads(b, second)
+	c.wantFail(t, first, time.Minute, checkpoint.Completed) // the commit was not heard of
+	c.wantHeads(t, b, second)
 	c.manual(t, "cancel", second, checkpoint.Cancelled)
-	heads(b)
-	heads(a, third, elsewhere)
-	c.manual(t, "cancel", second, checkpoint.Cancelled)
-	c.manual(t, "retry", second, checkpoint.Cancelled)
-	c.manual(t, "retry", first, checkpoint.Completed)
-	c.manual(t, "cancel", first, checkpoint.Completed)
-	if _, err := c.Ledger.Fail(ctx, second, checkpoint.Failure{}); !errors.Is(err, checkpoint.ErrFenced) {
+	c.wantHeads(t, b)
+	c.wantHeads(t, a, third, elsewhere)
+}
+
+// decided: what a person can do about a load depends on its state.
+func decided(t *testing.T, c Config) {
+	a := c.proxy(t)
+	in, gone := c.staged(t, a, 6), c.staged(t, a, 7)
+	if err := c.Finish(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.manual(t, "cancel", gone, checkpoint.Cancelled)
+	}
+	c.manual(t, "retry", gone, checkpoint.Cancelled)
+	c.manual(t, "retry", in, checkpoint.Completed)
+	c.manual(t, "cancel", in, checkpoint.Completed)
+	if _, err := c.Ledger.Fail(t.Context(), gone, checkpoint.Failure{}); !errors.Is(err, checkpoint.ErrFenced) {
 		t.Errorf("failed after it was cancelled: %v", err)
 	}
 	c.manual(t, "cancel", c.load(t, a, checkpoint.AckLoaded), checkpoint.Running)
