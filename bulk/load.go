@@ -63,7 +63,9 @@ type Load struct {
 }
 
 // Begin starts a load on the session, on which Open was run. When it fails
-// nothing has changed there, and the caller relays the statement natively.
+// nothing has changed there, and the caller relays the statement natively; but
+// an error of the server's, which only a statement with extensions can meet, is
+// the client's.
 func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -71,7 +73,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	}
 	scan, err := rows.New(rows.Options{
 		Format: string(spec.Statement.Format), Quote: spec.Statement.Quote, Escape: spec.Statement.Escape,
-		HeaderLines: spec.Statement.HeaderLines, Columns: len(spec.Inspection.Columns),
+		HeaderLines: spec.Statement.HeaderLines, Columns: len(spec.Decision.Ext.DataColumns(spec.Inspection)),
 		CSVMarker: spec.Inspection.Version < 180000,
 	})
 	if err != nil {
@@ -92,6 +94,10 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
+	}
+	if err := ld.prepare(); err != nil {
+		ld.cancel(nil)
+		return nil, err
 	}
 	ld.books = newBooks(ld)
 	ld.watchTimeout()

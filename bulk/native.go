@@ -17,6 +17,8 @@ import (
 // rest.
 func (ld *Load) startCopy() error {
 	switch {
+	case ld.spec.Decision.Method == rewrite.MethodTable:
+		return ld.openCopy(ld.run.transfer.Copy)
 	case ld.run.files == 0 && ld.spec.Decision.Ext.Asked():
 		return ld.openCopy(ld.spec.Statement.Native(ld.spec.Inspection, false)) // without what is ours
 	case ld.run.files == 0:
@@ -108,11 +110,11 @@ func (ld *Load) endCopy(end Frame) (int64, error) {
 // have counted the lines of the files before, too.
 func (ld *Load) atLine(err error) error {
 	e := pgerr.As(err)
-	if e == nil || ld.run.shift == 0 {
+	if e == nil || ld.run.shift == 0 && ld.run.table == "" {
 		return err
 	}
 	where := e.Get('W')
-	fixed := shiftLines(where, ld.spec.Inspection.Table, ld.run.shift)
+	fixed := shiftLines(ld.ownNames(where), ld.spec.Inspection.Table, ld.run.shift)
 	if fixed == where {
 		return err
 	}
@@ -157,6 +159,11 @@ func (ld *Load) complete() (int64, error) {
 			return 0, err
 		}
 		total += n
+		if ld.spec.Decision.Method == rewrite.MethodTable {
+			if total, err = ld.moveRows(); err != nil {
+				return 0, err
+			}
+		}
 		ld.recordImports(n)
 	}
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {

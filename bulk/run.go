@@ -18,7 +18,8 @@ import (
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
 //
-// A load by MethodCopy starts in native.
+// A load by MethodCopy starts in native; so does one by MethodTable, whose COPY
+// fills a temporary table.
 type loadRun struct {
 	// begun: the session is in a transaction block that the load opened.
 	begun bool
@@ -28,7 +29,10 @@ type loadRun struct {
 	// files and rows that external tables have loaded.
 	files int
 	rows  int64
-	copy  Copy
+	// transfer is that of MethodTable, through the temporary table named.
+	transfer rewrite.Transfer
+	table    string
+	copy     Copy
 	// shift is what is to be added to the line numbers of copy's errors.
 	shift int64
 	// feeding: copy was given data.
@@ -66,7 +70,7 @@ func (ld *Load) loop() {
 
 // loadFiles loads the files as they come, until the data ends.
 func (ld *Load) loadFiles() error {
-	if ld.spec.Decision.Method == rewrite.MethodCopy {
+	if ld.spec.Decision.Method != rewrite.MethodExternal {
 		if err := ld.startCopy(); err != nil {
 			return err
 		}

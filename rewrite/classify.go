@@ -53,6 +53,9 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 			return Decision{Way: Pass, Reason: reason}
 		}
 	}
+	if x.needsTable() {
+		return c.classifyTable(in, x)
+	}
 	if reason := copyReason(c, in, caps); reason != ReasonNone {
 		return Decision{Way: Stage, Method: MethodCopy, Reason: reason, Ext: x}
 	}
@@ -136,7 +139,7 @@ func tableReason(_ *CopyStatement, in *Inspection, _ Caps) Reason {
 func columnReason(c *CopyStatement, in *Inspection, _ Caps) Reason {
 	for _, list := range [][]string{c.ForceNull, c.ForceNotNull} {
 		for _, name := range list {
-			if !slices.Contains(in.Columns, name) {
+			if !slices.Contains(in.Columns, name) && (name != c.Ext.OperationColumn || name == "") {
 				return ReasonBadColumn
 			}
 		}

@@ -72,9 +72,9 @@ const (
 func features() map[Feature]bool {
 	return map[Feature]bool{
 		FeatureAppend:    true,
-		FeatureUpsert:    false,
-		FeatureOverwrite: false,
-		FeatureMerge:     false,
+		FeatureUpsert:    true,
+		FeatureOverwrite: true,
+		FeatureMerge:     true,
 		FeatureLabel:     false,
 		FeatureErrors:    false,
 		FeatureStaged:    false,

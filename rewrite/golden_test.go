@@ -122,6 +122,8 @@ func goldenClassify(t *testing.T, d *datadriven.TestData, base string) string {
 	switch {
 	case dec.Refusal != nil:
 		return fmt.Sprintf("%s %s: %s %s\n%s", dec.Way, dec.Reason, dec.Refusal.ErrorResponse().Code(), dec.Refusal, dec.Refusal.Native)
+	case dec.Way == Stage && dec.Ext.Asked():
+		return fmt.Sprintf("%s %s %s\n%s", dec.Way, dec.Method, dec.Reason, strings.Join(c.PlanOf(in, &dec), "\n"))
 	case dec.Way == Stage:
 		return fmt.Sprintf("%s %s %s\n%s", dec.Way, dec.Method, dec.Reason, c.Native(in, false))
 	}

@@ -51,6 +51,13 @@ type Inspection struct {
 	Types    []values.Column
 	UserCode bool
 
+	// Definitions are the types of Columns with their collations, as a CREATE TABLE
+	// of this session has them; Keys are the unique indexes, and Truncate says that
+	// the role may TRUNCATE. All of them for a COPY with extensions only.
+	Definitions []string
+	Keys        []Key
+	Truncate    bool
+
 	// Session is what holds without a table.
 	Session
 }
@@ -119,6 +126,10 @@ type tableRow struct {
 	ForeignPartition bool     `json:"foreign_partition"`
 	// Types are one for each of Columns, or none.
 	Types []values.Column `json:"types"`
+	// Definitions are one for each of Columns, or none.
+	Definitions []string `json:"definitions"`
+	Keys        []Key    `json:"keys"`
+	Truncate    bool     `json:"truncate"`
 	// UserTypes are types of columns, UserCode is that of functions.
 	UserTypes bool `json:"user_types"`
 	UserCode  bool `json:"user_code"`
@@ -222,6 +233,7 @@ func (in *Inspection) table(t *tableRow) {
 	in.Schema, in.Table, in.Kind, in.Persistence = t.Schema, t.Table, t.Kind, t.Persistence
 	in.InsertPrivilege, in.ColumnPrivilege = t.Insert, t.InsertColumns
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
+	in.Keys, in.Truncate = t.Keys, t.Truncate
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
 	for _, g := range t.Triggers {
 		if len(g) >= 3 {
@@ -242,9 +254,12 @@ func (in *Inspection) table(t *tableRow) {
 // columns resolves the client's list, or COPY's own: all columns but generated
 // ones.
 func (in *Inspection) columns(t *tableRow, wanted []string) error {
-	if len(t.Types) > 0 && len(t.Types) != len(t.Columns) {
-		return fmt.Errorf("%d types for %d columns", len(t.Types), len(t.Columns))
+	for _, n := range []int{len(t.Types), len(t.Definitions)} {
+		if n > 0 && n != len(t.Columns) {
+			return fmt.Errorf("%d types for %d columns", n, len(t.Columns))
+		}
 	}
+	definitions := make(map[string]string, len(t.Definitions))
 	identity := make(map[string]string, len(t.Columns))
 	types := make(map[string]values.Column, len(t.Types))
 	var names []string
@@ -262,6 +277,9 @@ func (in *Inspection) columns(t *tableRow, wanted []string) error {
 		if len(t.Types) > 0 {
 			types[part[2]] = t.Types[i]
 		}
+		if len(t.Definitions) > 0 {
+			definitions[part[2]] = t.Definitions[i]
+		}
 	}
 	if wanted != nil {
 		names = wanted
@@ -276,6 +294,9 @@ func (in *Inspection) columns(t *tableRow, wanted []string) error {
 		in.IdentityAlways = in.IdentityAlways || kind == "a"
 		if len(t.Types) > 0 {
 			in.Types = append(in.Types, types[name])
+		}
+		if len(t.Definitions) > 0 {
+			in.Definitions = append(in.Definitions, definitions[name])
 		}
 	}
 	in.Columns = names

@@ -419,3 +419,37 @@ func wideColumns(n int) string {
 	}
 	return strings.Join(cols, ", ")
 }
+
+// TestInspectKeys: a statement with extensions learns the table's keys, and a
+// table made of its definitions takes the same values.
+func TestInspectKeys(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	conn := connect(t, pg, pg.NewDatabase(t), "postgres")
+	run(t, conn, `CREATE SCHEMA s; CREATE DOMAIN s.d AS numeric(6,2); CREATE TYPE "E x" AS ENUM ('a');
+		CREATE TABLE s.k (b int, a text COLLATE "C", d s.d, e "E x"[], v varchar(3), PRIMARY KEY (a, b) INCLUDE (d), UNIQUE (v));
+		CREATE UNIQUE INDEX ON s.k (b) WHERE b > 0; CREATE UNIQUE INDEX ON s.k (lower(a), b); CREATE INDEX ON s.k (d);
+		CREATE OPERATOR public.= (LEFTARG = int, RIGHTARG = int, PROCEDURE = int4ne); SET search_path = public, pg_catalog`)
+	in := inspect(t, conn, mustParse(t, "COPY s.k (v, e, d, b, a) FROM STDIN (MODE upsert)"))
+	want := `[{true true false [a b] [{pg_catalog =} {pg_catalog =}]} {false true false [v] [{pg_catalog =}]} ` +
+		`{false false false [b] [{pg_catalog =}]} {false false false [b] [{pg_catalog =} {pg_catalog =}]}]`
+	if got := fmt.Sprint(in.Keys); got != want {
+		t.Errorf("keys\n got %s\nwant %s", got, want)
+	}
+	if got, want := fmt.Sprintf("%q", in.Definitions), `["character varying(3) COLLATE pg_catalog.\"default\"" "\"E x\"[]" "s.d" "integer" "text COLLATE pg_catalog.\"C\""]`; got != want {
+		t.Errorf("definitions\n got %s\nwant %s", got, want)
+	}
+	if !in.Truncate {
+		t.Error("the owner may truncate")
+	}
+	if in.Version >= 150000 {
+		run(t, conn, "CREATE UNIQUE INDEX ON s.k (v) NULLS NOT DISTINCT")
+		c := mustParse(t, "COPY s.k FROM STDIN (MODE upsert, CONFLICT_TARGET v)")
+		if k := c.Ext.key(inspect(t, conn, c)); k == nil || !k.NullsEqual {
+			t.Errorf("%+v", k)
+		}
+	}
+	if in := inspect(t, conn, mustParse(t, "COPY s.k FROM STDIN")); in.Keys != nil || in.Definitions != nil {
+		t.Error("keys are read although nobody asks for them")
+	}
+}

@@ -106,15 +106,19 @@ const inspectTree = `WITH RECURSIVE walk(level) AS (SELECT ARRAY[c.oid] UNION AL
 // The names in it are the client's, byte for byte: where they are not ASCII,
 // run it only if Inspectable says so.
 func (c *CopyStatement) InspectSQL() string {
-	return inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, false)
+	more := ""
+	if c.Ext.asksKeys() {
+		more = inspectKeys
+	}
+	return inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, more)
 }
 
 // InspectSQL is that of a COPY, and asks for the types of the columns, too.
 func (s *InsertStatement) InspectSQL() string {
-	return inspectSQL(s.Schema, s.Table, s.Columns, "", true)
+	return inspectSQL(s.Schema, s.Table, s.Columns, "", inspectTyping)
 }
 
-func inspectSQL(schema, table string, columns []string, encoding string, typed bool) string {
+func inspectSQL(schema, table string, columns []string, encoding, more string) string {
 	var b strings.Builder
 	// The text is sent as hex of the server's own bytes: a column that the
 	// client's encoding cannot express must not raise an error.
@@ -134,9 +138,7 @@ func inspectSQL(schema, table string, columns []string, encoding string, typed b
 	}
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
 	b.WriteString(inspectTable)
-	if typed {
-		b.WriteString(inspectTyping)
-	}
+	b.WriteString(more)
 	b.WriteString(inspectFrom)
 	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")
 	b.WriteString(resolve(schema, table))

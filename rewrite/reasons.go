@@ -131,6 +131,8 @@ const (
 	ReasonExclusion     Reason = "exclusion"
 	ReasonRules         Reason = "rules"
 	ReasonEventTriggers Reason = "event_triggers"
+	ReasonConflictKey   Reason = "conflict_key"
+	ReasonUpsert        Reason = "upsert"
 )
 
 // ReasonInfo is one row of the table of reasons.
@@ -256,6 +258,8 @@ func methodReasons() []ReasonInfo {
 		{ReasonExclusion, "method", "An exclusion constraint."},
 		{ReasonRules, "method", "COPY ignores INSERT rules, INSERT would obey them."},
 		{ReasonEventTriggers, "method", "Event triggers would see the external table being made."},
+		{ReasonConflictKey, "method", "ON_CONFLICT without CONFLICT_TARGET, or MODE upsert or merge, and the table has no such key: refused with 42P10."},
+		{ReasonUpsert, "method", "ON_CONFLICT, MODE upsert or merge: the rows go through COPY into a temporary table, and from there by one INSERT … ON CONFLICT into the table."},
 		{ReasonRows, "method", "An INSERT without ON CONFLICT and RETURNING: its rows go through COPY."},
 		{ReasonCoalesced, "method", "With pgbulk.coalesce = transaction: consecutive INSERTs of one shape, whose rows go through one COPY."},
 		{ReasonArrays, "method", "An INSERT with ON CONFLICT or RETURNING, or into a table with functions of a user's: its rows go as arrays through unnest."},

@@ -13,6 +13,8 @@ type Refusal struct {
 	Because Reason
 	// Problem is what is wrong with an option or setting.
 	Problem string
+	// Answer is the whole error where it is none of the above.
+	Answer *pgerr.Error
 	// Native is the statement without what is ours, or "". Where the server
 	// refuses that, too, its error is the answer.
 	Native string
@@ -21,6 +23,8 @@ type Refusal struct {
 // Error implements error.
 func (r *Refusal) Error() string {
 	switch {
+	case r.Answer != nil:
+		return r.Answer.Get('M')
 	case r.Problem != "":
 		return "pgbulkproxy: " + r.Problem
 	case r.Because != ReasonNone:
@@ -32,7 +36,10 @@ func (r *Refusal) Error() string {
 // ErrorResponse returns the error that the client is to get: 22023,
 // invalid_parameter_value, or 0A000, feature_not_supported.
 func (r *Refusal) ErrorResponse() *pgerr.Error {
-	if r.Problem != "" {
+	switch {
+	case r.Answer != nil:
+		return r.Answer
+	case r.Problem != "":
 		return pgerr.New(pgerr.InvalidParameter, "%s", r.Error())
 	}
 	e := pgerr.New(pgerr.FeatureNotSupported, "%s", r.Error())

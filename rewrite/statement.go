@@ -94,6 +94,9 @@ const (
 	MethodNone     Method = ""
 	MethodExternal Method = "external"
 	MethodCopy     Method = "copy"
+	// MethodTable is Copy into a temporary table, from which one statement then
+	// takes the rows into the table: ON CONFLICT needs an INSERT.
+	MethodTable Method = "table"
 )
 
 // Decision says how a statement goes and why. Reason is a short snake_case

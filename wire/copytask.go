@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
@@ -54,9 +55,15 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 		return rewrite.Decision{}, err
 	}
 	if insp == nil {
-		return t.stmt.RefuseAsked(rewrite.ReasonInspectFailed), nil
+		d := t.stmt.RefuseAsked(rewrite.ReasonInspectFailed)
+		if d.Refusal != nil && o.failed != nil {
+			d.Refusal.Answer = o.failed.With('P', "") // a position in our text
+		}
+		return d, nil
 	}
-	t.insp = insp
+	if t.insp, err = t.detail(insp); err != nil {
+		return rewrite.Decision{}, err
+	}
 	d := t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
 	if d.Way == rewrite.Pass {
 		return d, o.undo()
@@ -65,7 +72,28 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 }
 
 func (t *copyTask) opening() *opening {
-	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
+	return &opening{
+		s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock,
+		empty: t.stmt.Ext.Mode == rewrite.LoadOverwrite,
+	}
+}
+
+// detail inspects once more where a setting asks for it.
+func (t *copyTask) detail(insp *rewrite.Inspection) (*rewrite.Inspection, error) {
+	sql := t.stmt.DetailSQL(insp)
+	if sql == "" {
+		return insp, nil
+	}
+	in := t.s.inject()
+	defer in.release()
+	results, err := in.Exec(t.s.ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+		return nil, errors.New("the inspection returned no row")
+	}
+	return rewrite.ParseInspection(string(results[0].Rows[0][0]))
 }
 
 // failDecision ends the statement with an error that came before its
@@ -84,16 +112,17 @@ func (t *copyTask) run(d rewrite.Decision) error {
 	if d.Way == rewrite.Refuse {
 		return t.refuse(d.Refusal, d.Reason)
 	}
-	t.s.setLoad(t) // before the client knows that there is something to cancel
-	defer t.s.clearLoad()
-	defer t.letGo()
 	if d.Ext.Asked() {
-		// It never goes to the server as it is, so there is nothing to hold.
+		// It never goes to the server as it is, so there is nothing to hold. Until
+		// the load has begun a cancel is for the server.
 		if err := t.begin(d); err != nil {
 			return t.failBegin(err)
 		}
 	}
-	if err := t.s.writeClient(t.copyInResponse()); err != nil {
+	t.s.setLoad(t) // before the client knows that there is something to cancel
+	defer t.s.clearLoad()
+	defer t.letGo()
+	if err := t.s.writeClient(t.copyInResponse(len(d.Ext.DataColumns(t.insp)))); err != nil {
 		if t.load != nil {
 			return t.endLoad(bulk.Frame{}, err)
 		}
@@ -108,15 +137,15 @@ func (t *copyTask) run(d rewrite.Decision) error {
 
 // copyInResponse is what the client gets to hear at once: in the extended
 // protocol also the answers to its Bind and Describe.
-func (t *copyTask) copyInResponse() []byte {
+func (t *copyTask) copyInResponse(columns int) []byte {
 	out := t.bindReplies(nil)
 	var format byte
 	if t.stmt.Format == rewrite.FormatBinary {
 		format = 1
 	}
 	body := []byte{format}
-	body = binary.BigEndian.AppendUint16(body, uint16(len(t.insp.Columns)))
-	for range t.insp.Columns {
+	body = binary.BigEndian.AppendUint16(body, uint16(columns))
+	for range columns {
 		body = append(body, 0, format)
 	}
 	return frame.Append(out, 'G', body)

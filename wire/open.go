@@ -14,6 +14,9 @@ type opening struct {
 	schema, table string
 	inspect       string // the SQL
 	inBlock       bool   // the client is inside a transaction block of its own
+	empty         bool   // the statement empties the table first
+	// failed is the server's error where run has found nothing because of it.
+	failed *pgerr.Error
 }
 
 // run returns what was found, or nil where the statement is to be relayed:
@@ -38,7 +41,11 @@ func (o *opening) run() (*rewrite.Inspection, error) {
 
 // read returns the inspection's row, or "" where there is none.
 func (o *opening) read(in *injector) (string, error) {
-	results, err := in.Exec(o.s.ctx, bulk.Open(o.schema, o.table, o.inspect, o.inBlock))
+	lock := bulk.LockCopy
+	if o.empty {
+		lock = bulk.LockEmpty
+	}
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.schema, o.table, lock, o.inspect, o.inBlock))
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		mine := isWaitError(e)
 		if mine && o.inBlock {
@@ -50,6 +57,7 @@ func (o *opening) read(in *injector) (string, error) {
 		if mine {
 			return "", e
 		}
+		o.failed = e
 		o.s.log.Debug("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
 		return "", nil
 	}

@@ -40,6 +40,8 @@ type explanation struct {
 	Columns []string `json:"columns,omitempty"`
 	// Plan is the SQL that the session gets for each file, or once.
 	Plan []string `json:"plan,omitempty"`
+	// whole: the statement is never held, however small it is.
+	whole bool
 }
 
 // Run implements the command.
@@ -90,13 +92,19 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if in == nil {
 		return x, err
 	}
+	if more := stmt.DetailSQL(in); more != "" {
+		if in, x, err = inspect(ctx, conn, more); in == nil {
+			return x, err
+		}
+	}
 	caps := e.Caps()
 	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, Slow: caps.Slow, InstallNeeded: caps.InstallNeeded})
 	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
 	if d.Refusal != nil {
 		x.Detail = d.Refusal.Error()
 	}
-	return x, x.plan(e, stmt, in)
+	x.whole = d.Ext.Asked()
+	return x, x.plan(e, stmt, in, &d)
 }
 
 // inspect runs the catalog query. Without an inspection the explanation says
@@ -122,10 +130,10 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Ins
 }
 
 // plan fills in the SQL of a staged statement.
-func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rewrite.Inspection) error {
+func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rewrite.Inspection, d *rewrite.Decision) error {
 	switch x.Method {
-	case rewrite.MethodCopy:
-		x.Plan = []string{stmt.Native(in, false)}
+	case rewrite.MethodCopy, rewrite.MethodTable:
+		x.Plan = stmt.PlanOf(in, d)
 	case rewrite.MethodExternal:
 		// The key is made up: explain has no right to the database's own.
 		key := make([]byte, engine.KeySize)
@@ -144,7 +152,10 @@ func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rew
 		if err != nil {
 			return err
 		}
-		x.Plan = []string{maskSealed(p.Open), maskSealed(p.Insert), maskSealed(p.Close)}
+		if empty := d.Ext.EmptySQL(in); empty != "" {
+			x.Plan = []string{empty}
+		}
+		x.Plan = append(x.Plan, maskSealed(p.Open), maskSealed(p.Insert), maskSealed(p.Close))
 	}
 	return nil
 }
@@ -180,10 +191,11 @@ func (x *explanation) writeText(w io.Writer) error {
 			b.WriteString("  " + strings.ReplaceAll(sql, "\n", "\n  ") + ";\n")
 		}
 	}
-	switch x.Decision {
-	case rewrite.Stream:
+	switch {
+	case x.whole:
+	case x.Decision == rewrite.Stream:
 		b.WriteString("An INSERT with fewer rows than insert.min_rows is relayed; from insert.stage_bytes on its rows go through files.\n")
-	case rewrite.Stage:
+	case x.Decision == rewrite.Stage:
 		b.WriteString("Data that ends before stage.min_bytes is sent natively.\n")
 	}
 	_, err := io.WriteString(w, b.String())

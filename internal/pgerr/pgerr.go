@@ -12,20 +12,22 @@ import (
 // SQLSTATE codes that the proxy itself raises or decides on, from Appendix A
 // of the PostgreSQL documentation.
 const (
-	ConnectionFailure     = "08006"
-	ProtocolViolation     = "08P01"
-	FeatureNotSupported   = "0A000"
-	InvalidParameter      = "22023"
-	InvalidAuthorization  = "28000"
-	OutOfMemory           = "53200"
-	TooManyConnections    = "53300"
-	ProgramLimitExceeded  = "54000"
-	QueryCanceled         = "57014"
-	AdminShutdown         = "57P01"
-	CannotConnectNow      = "57P03"
-	SystemError           = "58000"
-	InternalError         = "XX000"
-	ExternalRoutineFailed = "38000"
+	ConnectionFailure      = "08006"
+	ProtocolViolation      = "08P01"
+	FeatureNotSupported    = "0A000"
+	InvalidParameter       = "22023"
+	InvalidColumnReference = "42P10"
+	NotNullViolation       = "23502"
+	InvalidAuthorization   = "28000"
+	OutOfMemory            = "53200"
+	TooManyConnections     = "53300"
+	ProgramLimitExceeded   = "54000"
+	QueryCanceled          = "57014"
+	AdminShutdown          = "57P01"
+	CannotConnectNow       = "57P03"
+	SystemError            = "58000"
+	InternalError          = "XX000"
+	ExternalRoutineFailed  = "38000"
 )
 
 // Field is one field of an ErrorResponse: a type byte such as 'C' (SQLSTATE)

@@ -1,0 +1,107 @@
+package bulk
+
+import (
+	"strings"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// prepare runs what a load with extensions begins with: it empties the table, or
+// makes the temporary one of MethodTable. What the server has against the
+// statements that will follow it says now, before the client sends its data.
+func (ld *Load) prepare() error {
+	x, in := &ld.spec.Decision.Ext, ld.spec.Inspection
+	var sql []string
+	if empty := x.EmptySQL(in); empty != "" {
+		sql = append(sql, empty)
+	}
+	if ld.spec.Decision.Method == rewrite.MethodTable {
+		ld.run.table = "pgbulkproxy_" + ld.id
+		t := ld.spec.Statement.Transfer(in, x, ld.run.table)
+		ld.run.transfer = t
+		sql = append(sql, t.Create)
+		for _, later := range []string{t.Delete, t.Insert} {
+			if later != "" {
+				sql = append(sql, "EXPLAIN (COSTS OFF) "+later)
+			}
+		}
+	}
+	if len(sql) == 0 {
+		return nil
+	}
+	results, err := ld.sess.Exec(ld.ctx, strings.Join(sql, "; "))
+	if e := pgerr.As(err); e != nil {
+		return e.With('P', "") // a position in our text
+	}
+	if err != nil {
+		return err
+	}
+	return ld.notify(results)
+}
+
+// moveRows takes the rows from the temporary table into the client's, and
+// returns how many were inserted, updated or deleted there.
+func (ld *Load) moveRows() (int64, error) {
+	t := ld.run.transfer
+	if err := ld.checkOperations(); err != nil {
+		return 0, err
+	}
+	sql := t.Insert + "; " + t.Drop
+	if t.Delete != "" {
+		sql = t.Delete + "; " + sql
+	}
+	results, err := ld.exec(sql)
+	if err != nil {
+		return 0, ld.atLine(err)
+	}
+	var n int64
+	for _, r := range results {
+		for _, tag := range []string{"INSERT 0 ", "DELETE "} {
+			if count, ok := strings.CutPrefix(r.Tag, tag); ok {
+				n += parseCount(count)
+			}
+		}
+	}
+	return n, ld.notify(results)
+}
+
+// checkOperations looks whether a merge can obey every row.
+func (ld *Load) checkOperations() error {
+	if ld.run.transfer.Check == "" {
+		return nil
+	}
+	results, err := ld.exec(ld.run.transfer.Check)
+	if err != nil || len(results) == 0 || len(results[0].Rows) == 0 || len(results[0].Rows[0]) != 3 {
+		return ld.atLine(err)
+	}
+	row := results[0].Rows[0]
+	e := pgerr.New(pgerr.InvalidParameter, "pgbulkproxy: row %s of the data has no operation I, U or D in its OPERATION_COLUMN", row[0])
+	if string(row[2]) == "t" {
+		e = pgerr.New(pgerr.NotNullViolation, "pgbulkproxy: row %s of the data deletes by a key with NULL", row[0])
+	}
+	if ld.spec.InBlock {
+		if err := FailTransaction(ld.ctx, ld.sess); err != nil {
+			return err
+		}
+	}
+	return e
+}
+
+func (ld *Load) notify(results []Result) error {
+	for _, r := range results {
+		if err := ld.sess.Notify(r.Notices); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownNames puts the name of the client's table in the place of the temporary
+// one's.
+func (ld *Load) ownNames(where string) string {
+	if ld.run.table == "" {
+		return where
+	}
+	return strings.ReplaceAll(where, "COPY "+ld.run.table+", line ", "COPY "+ld.spec.Inspection.Table+", line ")
+}
