@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,44 +48,79 @@ func upsertRows(n int) string {
 	}))
 }
 
+func plainUpsert(name, option, data string, byHand ...string) upsertCase {
+	return upsertCase{name: name, setup: upsertSetup, src: upsertSrc, list: upsertList, option: option, data: data, byHand: byHand}
+}
+
+func badUpsert(c upsertCase) upsertCase { c.textOnly = true; return c }
+
+func changed(c upsertCase, change func(*upsertCase)) upsertCase { change(&c); return c }
+
+// lastByHand is an upsert of the last row of each key.
+const lastByHand = "INSERT INTO t (id, note) SELECT id, note FROM src s WHERE NOT EXISTS (SELECT FROM src l WHERE l.id = s.id AND l.ctid > s.ctid) ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"
+
+// upsertCases are all of them.
 func upsertCases() []upsertCase {
 	many := upsertRows(5000)
+	return slices.Concat(upserts(many), overwrites(many), upsertTables(many), merges())
+}
+
+func upserts(many string) []upsertCase {
 	again := many + "4999\tonce more\n" // in another file than the first
-	plain := func(name, option, data string, byHand ...string) upsertCase {
-		return upsertCase{name: name, setup: upsertSetup, src: upsertSrc, list: upsertList, option: option, data: data, byHand: byHand}
-	}
-	bad := func(c upsertCase) upsertCase { c.textOnly = true; return c }
-	with := func(c upsertCase, change func(*upsertCase)) upsertCase { change(&c); return c }
-	last := "INSERT INTO t (id, note) SELECT id, note FROM src s WHERE NOT EXISTS (SELECT FROM src l WHERE l.id = s.id AND l.ctid > s.ctid) ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"
 	return []upsertCase{
-		plain("update", "ON_CONFLICT update", many, doUpdate),
-		plain("nothing", "ON_CONFLICT nothing", many, doNothing),
-		plain("mode upsert", "MODE upsert", many, doUpdate),
-		plain("append", "MODE append", "7\tseven\n", byHandPlain),
-		with(plain("by setting", "FORMAT text", many, doUpdate), func(c *upsertCase) { c.set = "SET pgbulk.on_conflict = 'update'" }),
-		with(plain("setting overruled", "ON_CONFLICT nothing", many, doNothing), func(c *upsertCase) { c.set = "SET pgbulk.on_conflict = 'update'" }),
-		plain("nothing to load", "ON_CONFLICT update", "", doUpdate),
-		plain("twice in the data", "ON_CONFLICT update", again, doUpdate),
-		plain("twice in one file", "ON_CONFLICT update", "5\ta\n5\tb\n", doUpdate),
-		plain("twice, nothing", "ON_CONFLICT nothing", again, doNothing),
-		plain("last wins", "ON_CONFLICT update, LAST_WINS", again+"5\ta\n5\tb\n", last),
-		plain("last wins of nothing", "ON_CONFLICT nothing, LAST_WINS", again, strings.Replace(last, "DO UPDATE SET note = EXCLUDED.note", "DO NOTHING", 1)),
-		plain("null key", "ON_CONFLICT update", many+"\\N\tnull\n", doUpdate),
-		plain("null key, last wins", "ON_CONFLICT update, LAST_WINS", "3\ta\n\\N\tx\n\\N\ty\n", doUpdate),
-		plain("another key", "ON_CONFLICT update", "9\tone\n", doUpdate),
-		plain("by another key", "ON_CONFLICT update, CONFLICT_TARGET (note)", "9\tone\n10\tten\n", byHandPlain+" ON CONFLICT (note) DO UPDATE SET id = EXCLUDED.id"),
-		plain("nulls are no duplicates", "ON_CONFLICT update, CONFLICT_TARGET (note), LAST_WINS", "9\t\\N\n10\t\\N\n11\tone\n12\tone\n",
+		plainUpsert("update", "ON_CONFLICT update", many, doUpdate),
+		plainUpsert("nothing", "ON_CONFLICT nothing", many, doNothing),
+		plainUpsert("mode upsert", "MODE upsert", many, doUpdate),
+		plainUpsert("append", "MODE append", "7\tseven\n", byHandPlain),
+		changed(plainUpsert("by setting", "FORMAT text", many, doUpdate), func(c *upsertCase) { c.set = "SET pgbulk.on_conflict = 'update'" }),
+		changed(plainUpsert("setting overruled", "ON_CONFLICT nothing", many, doNothing), func(c *upsertCase) { c.set = "SET pgbulk.on_conflict = 'update'" }),
+		plainUpsert("nothing to load", "ON_CONFLICT update", "", doUpdate),
+		plainUpsert("twice in the data", "ON_CONFLICT update", again, doUpdate),
+		plainUpsert("twice in one file", "ON_CONFLICT update", "5\ta\n5\tb\n", doUpdate),
+		plainUpsert("twice, nothing", "ON_CONFLICT nothing", again, doNothing),
+		plainUpsert("last wins", "ON_CONFLICT update, LAST_WINS", again+"5\ta\n5\tb\n", lastByHand),
+		plainUpsert("last wins of nothing", "ON_CONFLICT nothing, LAST_WINS", again, strings.Replace(lastByHand, "DO UPDATE SET note = EXCLUDED.note", "DO NOTHING", 1)),
+		plainUpsert("null key", "ON_CONFLICT update", many+"\\N\tnull\n", doUpdate),
+		plainUpsert("null key, last wins", "ON_CONFLICT update, LAST_WINS", "3\ta\n\\N\tx\n\\N\ty\n", doUpdate),
+		plainUpsert("another key", "ON_CONFLICT update", "9\tone\n", doUpdate),
+		plainUpsert("by another key", "ON_CONFLICT update, CONFLICT_TARGET (note)", "9\tone\n10\tten\n", byHandPlain+" ON CONFLICT (note) DO UPDATE SET id = EXCLUDED.id"),
+		plainUpsert("nulls are no duplicates", "ON_CONFLICT update, CONFLICT_TARGET (note), LAST_WINS", "9\t\\N\n10\t\\N\n11\tone\n12\tone\n",
 			"INSERT INTO t (id, note) SELECT id, note FROM src WHERE id <> 11 ON CONFLICT (note) DO UPDATE SET id = EXCLUDED.id"),
-		plain("check", "ON_CONFLICT update", many+"6000\tforbidden\n", doUpdate),
-		plain("no such target", "ON_CONFLICT update, CONFLICT_TARGET (n)", many, byHandPlain+" ON CONFLICT (n) DO UPDATE SET note = EXCLUDED.note"),
-		bad(plain("bad integer", "ON_CONFLICT update", many+"x\ty\n", doUpdate)),
-		bad(plain("too many columns", "MODE upsert", many+"1\ty\tz\n", doUpdate)),
-		with(plain("no key", "ON_CONFLICT update", many, byHandPlain+" ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"), func(c *upsertCase) {
+		plainUpsert("check", "ON_CONFLICT update", many+"6000\tforbidden\n", doUpdate),
+		plainUpsert("no such target", "ON_CONFLICT update, CONFLICT_TARGET (n)", many, byHandPlain+" ON CONFLICT (n) DO UPDATE SET note = EXCLUDED.note"),
+		badUpsert(plainUpsert("bad integer", "ON_CONFLICT update", many+"x\ty\n", doUpdate)),
+		badUpsert(plainUpsert("too many columns", "MODE upsert", many+"1\ty\tz\n", doUpdate)),
+		changed(plainUpsert("no key", "ON_CONFLICT update", many, byHandPlain+" ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"), func(c *upsertCase) {
 			c.setup = "CREATE TABLE t (id int, note text)"
 		}),
-		plain("overwrite", "MODE overwrite", many, "TRUNCATE t", byHandPlain),
-		plain("overwrite with nothing", "MODE overwrite", "", "TRUNCATE t", byHandPlain),
-		plain("overwrite, twice in the data", "MODE overwrite, ON_CONFLICT nothing", again, "TRUNCATE t", doNothing),
+	}
+}
+
+// overwrites are those of MODE overwrite, and what a role may do.
+func overwrites(many string) []upsertCase {
+	again := many + "4999\tonce more\n"
+	return []upsertCase{
+		plainUpsert("overwrite", "MODE overwrite", many, "TRUNCATE t", byHandPlain),
+		plainUpsert("overwrite with nothing", "MODE overwrite", "", "TRUNCATE t", byHandPlain),
+		plainUpsert("overwrite, twice in the data", "MODE overwrite, ON_CONFLICT nothing", again, "TRUNCATE t", doNothing),
+		changed(plainUpsert("overwrite without TRUNCATE", "MODE overwrite", many, "DELETE FROM t", byHandPlain), func(c *upsertCase) {
+			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT, DELETE ON t TO loader"
+		}),
+		changed(plainUpsert("overwrite without a right to", "MODE overwrite", many, "TRUNCATE t"), func(c *upsertCase) {
+			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT ON t TO loader"
+		}),
+		changed(plainUpsert("update without a right to", "MODE upsert", many, doUpdate), func(c *upsertCase) {
+			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT ON t TO loader"
+		}),
+		changed(plainUpsert("overwrite what is referenced", "MODE overwrite", many, "TRUNCATE t"), func(c *upsertCase) {
+			c.setup = upsertSetup + "; CREATE TABLE child (id int REFERENCES t)"
+		}),
+	}
+}
+
+// upsertTables are tables of all sorts.
+func upsertTables(many string) []upsertCase {
+	return []upsertCase{
 		{
 			name: "only a key", setup: "CREATE TABLE t (a int, b int, PRIMARY KEY (b, a)); INSERT INTO t VALUES (1, 1)", src: "a int, b int", option: "MODE upsert",
 			data: "1\t1\n1\t2\n", byHand: []string{"INSERT INTO t SELECT * FROM src ON CONFLICT (a, b) DO UPDATE SET a = EXCLUDED.a"},
@@ -118,6 +154,11 @@ func upsertCases() []upsertCase {
 			setup:  "CREATE TABLE t (id int PRIMARY KEY DEFERRABLE, note text)",
 			byHand: []string{doUpdate},
 		},
+	}
+}
+
+func merges() []upsertCase {
+	return []upsertCase{
 		{
 			name: "merge", setup: upsertSetup + "; INSERT INTO t VALUES (3, 'three', 3), (4, 'four', 4)", src: "id int, op text, note text", list: "(id, op, note)",
 			option: "MODE merge, OPERATION_COLUMN op",
@@ -133,18 +174,6 @@ func upsertCases() []upsertCase {
 			option: "MODE merge, OPERATION_COLUMN what", data: "y\tl\tI\nz\tk\tD\n",
 			byHand: []string{"DELETE FROM t WHERE a = 'k'", "INSERT INTO t VALUES ('y', 'l')"},
 		},
-		with(plain("overwrite without TRUNCATE", "MODE overwrite", many, "DELETE FROM t", byHandPlain), func(c *upsertCase) {
-			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT, DELETE ON t TO loader"
-		}),
-		with(plain("overwrite without a right to", "MODE overwrite", many, "TRUNCATE t"), func(c *upsertCase) {
-			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT ON t TO loader"
-		}),
-		with(plain("update without a right to", "MODE upsert", many, doUpdate), func(c *upsertCase) {
-			c.role, c.setup = "loader", upsertSetup+"; GRANT INSERT, SELECT ON t TO loader"
-		}),
-		with(plain("overwrite what is referenced", "MODE overwrite", many, "TRUNCATE t"), func(c *upsertCase) {
-			c.setup = upsertSetup + "; CREATE TABLE child (id int REFERENCES t)"
-		}),
 	}
 }
 
