@@ -90,11 +90,12 @@ func checkRows(units []*unit, all map[int64]found) (problems []string) {
 type entry struct {
 	id, status, owner, txs, message string
 	total, imported                 int
-	records                         int64
+	records, frozen                 int64 // rows in the table, rows that were durable
 }
 
 const ledgerSQL = `SELECT process_id, coalesce(c.status, 'MISSING'), coalesce(l.owner, ''), coalesce(i.txs, ''), coalesce(c.error_message, ''),
-	       coalesce(c.files_total, 0), coalesce(c.files_imported, 0), coalesce(i.records, 0)
+	       coalesce(c.files_total, 0), coalesce(c.files_imported, 0), coalesce(i.records, 0),
+	       coalesce((SELECT sum(records) FROM pgbulk.load_file f WHERE f.process_id = l.process_id AND f.frozen), 0)
 	  FROM pgbulk.load l FULL JOIN (SELECT process_id, array_agg(DISTINCT txid)::text AS txs, sum(records) AS records
 	                                  FROM pgbulk.import GROUP BY 1) i USING (process_id)
 	  LEFT JOIN relyt_sys.relyt_loader_checkpoint c USING (process_id)`
@@ -110,6 +111,7 @@ func (b *bed) ledger() ([]entry, error) {
 		e.total, _ = strconv.Atoi(string(r[5]))
 		e.imported, _ = strconv.Atoi(string(r[6]))
 		e.records, _ = strconv.ParseInt(string(r[7]), 10, 64)
+		e.frozen, _ = strconv.ParseInt(string(r[8]), 10, 64)
 		all = append(all, e)
 	}
 	return all, nil
@@ -123,20 +125,25 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	free := make(map[string]int) // loads by transactions and count of rows
+	free := make(map[int64]string) // the transactions of loads, by their rows
 	for _, f := range all {
-		free[fmt.Sprint(f.txs, f.rows)]++
+		free[f.rows] = f.txs
 	}
+	var others []entry
 	for _, e := range entries {
-		if b.counted[e.id] {
-			continue
-		}
-		rows := fmt.Sprint(e.txs, e.records)
 		switch {
-		case b.gap(e):
-			free[rows]--
-		case e.status == "COMPLETED" && e.imported == e.total && free[rows] > 0:
-			free[rows]--
+		case b.counted[e.id]:
+		case e.imported > 0 && free[e.records] == e.txs && (b.gap(e) || e.status == "COMPLETED" && e.imported == e.total):
+			delete(free, e.records)
+		default:
+			others = append(others, e)
+		}
+	}
+	for _, e := range others {
+		switch {
+		case b.gap(e) && e.imported == 0:
+		case e.frozen > 0 && free[e.frozen] != "":
+			problems = append(problems, fmt.Sprintf("ledger: the rows are there of %+v", e))
 		case e.imported == 0 && (e.status == "FAILED" && e.message != "" || e.status == "CANCELLED"):
 		default:
 			problems = append(problems, fmt.Sprintf("ledger: %+v", e))

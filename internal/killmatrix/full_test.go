@@ -62,11 +62,12 @@ func (b *bed) alone() *client {
 	return c
 }
 
-// copies runs a COPY of so many rows into a table, as a unit of its own.
+// copies runs a COPY of some more than so many rows into a table, as a unit of
+// its own.
 func (c *client) copies(table string, rows int) error {
 	u := &unit{what: table, fate: committed}
 	l := c.load(u)
-	l.rows = rows
+	l.rows = rows + int(l.id)
 	c.units = append(c.units, u)
 	_, err := c.copyIn(u, l, "COPY "+table+" (load, n, pad) FROM STDIN", textRows(l))
 	if err != nil {

@@ -1,8 +1,10 @@
 package killmatrix
 
 import (
+	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"sync"
 
@@ -28,9 +30,10 @@ const (
 	fails    fault = "answers 500"
 	slowDown fault = "answers 503"
 	full     fault = "is full"
+	loses    fault = "loses rows in silence"
 )
 
-var faults = []fault{refuses, hangs, cuts, fails, slowDown, full}
+var faults = []fault{refuses, hangs, cuts, fails, slowDown, full, loses}
 
 // stop has S3 fail until it is healed.
 func (g *gate) stop(f fault) {
@@ -116,6 +119,15 @@ func (g *gate) fail(f fault, healed <-chan struct{}, w http.ResponseWriter, r *h
 			return
 		}
 		forward(w)
+	case loses:
+		if r.Method != http.MethodGet || r.URL.Query().Has("prefix") {
+			forward(w)
+			return
+		}
+		whole := httptest.NewRecorder()
+		forward(whole)
+		rows := bytes.TrimSuffix(whole.Body.Bytes(), []byte("\n"))
+		_, _ = w.Write(rows[:bytes.LastIndexByte(rows, '\n')+1])
 	default:
 		storetest.Cut()
 	}
