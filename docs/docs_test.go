@@ -2,6 +2,8 @@
 package docs
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,14 +38,13 @@ func TestNames(t *testing.T) {
 			}
 		}
 		for _, m := range scriptCase.FindAllStringSubmatch(text, -1) {
-			script, err := os.ReadFile("../testdata/wire/copy/" + m[1])
-			if err != nil || !strings.Contains(string(script), "\ncase "+m[2]+"\n") {
+			if !strings.Contains(scripts(t, m[1]), "\ncase "+m[2]+"\n") {
 				t.Errorf("%s names case %q, which %s does not have", path, m[2], m[1])
 			}
 		}
 		for _, m := range scriptFile.FindAllStringSubmatch(text, -1) {
-			if _, err := os.Stat("../testdata/wire/copy/" + m[1]); err != nil {
-				t.Errorf("%s: %v", path, err)
+			if scripts(t, m[1]) == "" {
+				t.Errorf("%s names %s, which is no script", path, m[1])
 			}
 		}
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
@@ -62,6 +63,19 @@ func TestNames(t *testing.T) {
 			}
 		}
 	}
+}
+
+// scripts returns the wire scripts of that name: of COPY, of INSERT, or of both.
+func scripts(t *testing.T, name string) (text string) {
+	t.Helper()
+	for _, dir := range []string{"copy", "insert"} {
+		script, err := os.ReadFile("../testdata/wire/" + dir + "/" + name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		text += string(script)
+	}
+	return text
 }
 
 // documents returns the texts of all documents by their paths.

@@ -47,8 +47,6 @@ const (
 	shortRuns = 3
 	restMin   = 100
 	restMax   = 100_000
-	// restInPipeline is for what may be over with the next Sync.
-	restInPipeline = 10
 )
 
 // coalescing is what a session remembers from one run to the next. session.mu
@@ -168,7 +166,8 @@ func (s *session) coalesceBind(f clientFrame, name []byte, st *preparedInsert) l
 	if c.hope == hopeOff || s.status != 'T' || st.parsed && st.stmt == nil {
 		return batchRelay
 	}
-	if f.at >= s.plain && c.wants(st.sql, f.at == 0) {
+	// Behind a Bind or Execute of the same pipeline no statement of ours may come.
+	if f.at >= s.plain && !(s.unsynced && s.executed) && c.wants(st.sql, f.at == 0) {
 		if u := unitAt(f.ahead, name); u.state != batchRelay {
 			return u.state
 		}
@@ -201,9 +200,6 @@ func (s *session) onCoalesce() error {
 	s.mu.Lock()
 	if s.coal.hope != hopeOff {
 		s.coal.tire(s.coal.prev)
-		if no == notCoalesced(rewrite.ReasonInPipeline) {
-			s.coal.rest, s.coal.last = restInPipeline, 0
-		}
 	}
 	s.mu.Unlock()
 	if r.opened && r.batch != nil {

@@ -28,7 +28,10 @@
 //  6. An INSERT of many rows stays in the client's buffer while an insertTask
 //     sends it on in another form (insert.go, insertstream.go, insertstage.go;
 //     batch.go and batchrun.go for the extended protocol).
-//  7. Relaying goes on.
+//  7. Where pgbulk.coalesce asks for it, consecutive INSERTs are answered and kept
+//     as a run, which ends, and is sent, before any other message is looked at
+//     (coalesce.go).
+//  8. Relaying goes on.
 //
 // What the client must not see of the replies is marked in the reply queue
 // (queue.go). Notifications and changed parameters that arrive meanwhile are

@@ -123,6 +123,103 @@ func TestCoalesceErrors(t *testing.T) {
 	}
 }
 
+// TestCoalesceErrorsOfPrepared: the same for INSERTs with parameters, where any
+// message may be the one that waits.
+func TestCoalesceErrorsOfPrepared(t *testing.T) {
+	t.Parallel()
+	b, c := coalescing(t)
+	d := b.direct()
+	prepareInsert(t, c)
+	prepareInsert(t, d)
+	for _, bad := range [][]string{{"2", "0"}, {"9", "77"}, {"nine", "0"}, {"9", "\xff"}} {
+		must(t, d, "BEGIN")
+		insertPrepared(t, d, "2", "0")
+		want := insertPrepared(t, d, bad...)
+		must(t, d, "ROLLBACK")
+		want.Position = 0
+		for name, cause := range map[string]func() error{
+			"bind":     func() error { return c.ExecPrepared(t.Context(), "s", nil, nil, nil).Read().Err },
+			"parse":    func() error { _, err := c.Prepare(t.Context(), "other", "SELECT 2", nil); return err },
+			"describe": func() error { _, err := c.Prepare(t.Context(), "", "SELECT 2", nil); return err },
+			"close": func() error {
+				p := c.StartPipeline(t.Context())
+				p.SendDeallocate("never")
+				if err := p.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				_, err := p.GetResults()
+				_ = p.Close() // it repeats the error
+				return err
+			},
+			"query": func() error { _, err := c.Exec(t.Context(), "SELECT 1; SELECT 2").ReadAll(); return err },
+		} {
+			must(t, c, "SET pgbulk.coalesce = 'transaction'; BEGIN")
+			for id := 1; id < 5; id++ {
+				insertPrepared(t, c, fmt.Sprint(id), "0")
+			}
+			if e := insertPrepared(t, c, bad...); e != nil {
+				t.Errorf("%v is not deferred: %v", bad, e)
+			}
+			var e *pgconn.PgError
+			if err := cause(); !errors.As(err, &e) || *e != *want || c.TxStatus() != 'E' {
+				t.Errorf("%v, %s: %+v\nwant %+v, status %c", bad, name, err, want, c.TxStatus())
+			}
+			must(t, c, "ROLLBACK")
+		}
+	}
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+}
+
+// prepareInsert prepares statements i, an INSERT of two values, and s.
+func prepareInsert(t *testing.T, c *pgconn.PgConn) {
+	t.Helper()
+	for name, sql := range map[string]string{"i": "INSERT INTO t VALUES ($1, $2)", "s": "SELECT 1"} {
+		if _, err := c.Prepare(t.Context(), name, sql, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// insertPrepared executes statement i.
+func insertPrepared(t *testing.T, c *pgconn.PgConn, values ...string) *pgconn.PgError {
+	t.Helper()
+	var args [][]byte
+	for _, v := range values {
+		args = append(args, []byte(v))
+	}
+	var e *pgconn.PgError
+	if err := c.ExecPrepared(t.Context(), "i", args, nil, nil).Read().Err; err != nil && !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestCoalesceErrorOfLongRun: a run that is sent because it is long answers the
+// INSERT that was one too many.
+func TestCoalesceErrorOfLongRun(t *testing.T) {
+	t.Parallel()
+	_, c := coalescing(t)
+	must(t, c, "ALTER TABLE t ALTER v TYPE text")
+	must(t, c, "BEGIN")
+	note := strings.Repeat("long ", 2000)
+	failed := 0
+	for id := range 400 {
+		if e := ask(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, 0, '%s')", 1+id%300, note)); e != nil {
+			if failed++; failed == 1 && (e.Code != "23505" || e.Detail != "Key (id)=(1) already exists." || c.TxStatus() != 'E' || id < 300) {
+				t.Errorf("row %d: %+v", id, e)
+			} else if failed > 1 && e.Code != "25P02" {
+				t.Errorf("row %d: %+v", id, e)
+			}
+		}
+	}
+	if failed < 2 {
+		t.Error("nothing failed before the end")
+	}
+	must(t, c, "ROLLBACK")
+}
+
 // TestCoalesceErrorBehindSavepoint: what stood before the savepoint is still there.
 func TestCoalesceErrorBehindSavepoint(t *testing.T) {
 	t.Parallel()

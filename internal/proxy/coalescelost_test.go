@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 )
 
 // heldRun is a session with some INSERTs that are answered and not sent. Whoever
@@ -131,6 +134,32 @@ func TestCoalesceCancelWithoutStatement(t *testing.T) {
 	}
 	if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != "6" {
 		t.Errorf("%s rows", n)
+	}
+}
+
+// TestCoalesceTLS: where no event loop relays, the same goes by goroutines.
+func TestCoalesceTLS(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t)
+	b := newBed(t, Options{}, func(c *config.Config) { c.TLS.Cert, c.TLS.Key = cert, key })
+	must(t, b.direct(), createT)
+	_, port, _ := net.SplitHostPort(b.addr.String())
+	c := b.connect(fmt.Sprintf("host=127.0.0.1 port=%s dbname=%s user=postgres sslmode=verify-full sslrootcert=%s", port, b.db, cert))
+	must(t, c, "SET pgbulk.coalesce = 'transaction'")
+	must(t, c, "BEGIN")
+	insertPipelined(t, c, 5000, strings.Repeat("note", 100))
+	for _, id := range []int{6000, 6001, 1} {
+		exec(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, 'again')", id), "")
+	}
+	exec(t, c, "COMMIT", "23505")
+	must(t, c, "SET pgbulk.coalesce = 'transaction'; BEGIN")
+	insertBatches(t, c, 5000, strings.Repeat("note", 100))
+	must(t, c, "COMMIT")
+	if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != "5000" {
+		t.Errorf("%s rows", got)
+	}
+	if n := b.metric(t, "pgbulk_statements_total", coalesced...); n < 7000 {
+		t.Errorf("%v coalesced: %s", n, b.decisions(t))
 	}
 }
 

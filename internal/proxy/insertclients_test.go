@@ -56,6 +56,9 @@ func TestClients(t *testing.T) {
 			r, direct, proxied, o := ways(t)
 			pgtest.DiffClient(t, client, direct, proxied, o)
 			t.Log(r.decisions(t))
+			if strings.HasSuffix(client.Name, "-coalesce") && !t.Skipped() && r.metric(t, "pgbulk_statements_total", coalesced...) < 40 {
+				t.Error("hardly any INSERT was coalesced")
+			}
 		})
 	}
 }

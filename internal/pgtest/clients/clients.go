@@ -52,6 +52,8 @@ func All() []Client {
 		{Name: "pgx-insert-simple", Run: runPgxInsert(pgx.QueryExecModeSimpleProtocol), Missing: never},
 		{Name: "pgx-insert-batch", Run: runPgxInsertBatch, Missing: never},
 		{Name: "lib-pq-insert", Run: runLibPQInsert, Missing: never},
+		{Name: "pgx-coalesce", Run: runPgxCoalesce, Missing: never},
+		{Name: "lib-pq-coalesce", Run: runLibPQCoalesce, Missing: never},
 		{Name: "gorm", Run: runGORM(false), Missing: never},
 		{Name: "gorm-simple", Run: runGORM(true), Missing: never},
 		program("psycopg2", "copy.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg2"}),
@@ -61,6 +63,9 @@ func All() []Client {
 		program("psycopg3-insert", "insert_psycopg3.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg; psycopg.Pipeline"}),
 		program("sqlalchemy-insert", "insert_sqlalchemy.py", []string{"/usr/bin/python3"}, []string{"-c", "import sqlalchemy, psycopg2"}),
 		program("pgjdbc-insert", "Insert.java", []string{"java", "-cp", "/usr/share/java/postgresql.jar"}, []string{"--list-modules"}),
+		program("psycopg2-coalesce", "coalesce_psycopg2.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg2"}),
+		program("psycopg3-coalesce", "coalesce_psycopg3.py", []string{"/usr/bin/python3"}, []string{"-c", "import psycopg"}),
+		program("pgjdbc-coalesce", "Coalesce.java", []string{"java", "-cp", "/usr/share/java/postgresql.jar"}, []string{"--list-modules"}),
 		program("node-postgres-insert", "insert.js", []string{"node"}, []string{"-e", "require('pg')"}),
 		program("knex-insert", "knex.js", []string{"node"}, []string{"-e", "require('pg'); require('knex')"}),
 	}
