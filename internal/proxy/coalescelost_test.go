@@ -27,7 +27,7 @@ func heldRun(t *testing.T, settings string) (b *bed, holder *pgconn.PgConn, r *r
 	for id := 1; id < 6; id++ {
 		must(t, c, fmt.Sprintf("INSERT INTO t VALUES (%d, 0)", id))
 	}
-	if n := must(t, b.direct(), "SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted"); n != "0" {
+	if n := must(t, b.direct(), fmt.Sprintf("SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted AND pid = %d", c.PID())); n != "0" {
 		t.Fatal("it waits already")
 	}
 	return b, holder, raw(t, c)
