@@ -39,6 +39,9 @@ var (
 	// ErrNoLease says that a proxy is not registered, or that its row was
 	// removed: it has to Register again before it takes loads.
 	ErrNoLease = errors.New("the proxy has no lease")
+	// ErrOldFormat says that the ledger has an older format version: the
+	// installation upgrades it.
+	ErrOldFormat = errors.New("older format version")
 )
 
 // FenceCode is the SQLSTATE of pgbulk.fence's refusal: ErrFenced inside an

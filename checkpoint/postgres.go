@@ -46,8 +46,11 @@ func (p *Postgres) Check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("check ledger: %w", err)
 	}
-	if version != FormatVersion {
-		return fmt.Errorf("check ledger: it has format version %d, this program knows %d: run pgbulkproxy install", version, FormatVersion)
+	if version < FormatVersion {
+		return fmt.Errorf("check ledger: %w: it is %d, this program knows %d: run pgbulkproxy install", ErrOldFormat, version, FormatVersion)
+	}
+	if version > FormatVersion {
+		return fmt.Errorf("check ledger: it has format version %d, this program knows %d", version, FormatVersion)
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func TestLoaderConfig(t *testing.T) {
 
 func schemas(t *testing.T, conn *pgx.Conn) (n int) {
 	t.Helper()
-	err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgbulk', 'relyt_sys')").Scan(&n)
+	err := conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_namespace WHERE nspname IN ('pgbulk', 'pgbulk_run', 'relyt_sys')").Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}

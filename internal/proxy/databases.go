@@ -143,7 +143,15 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 		return fmt.Errorf("read the secret: %w", err)
 	}
 	ledger := checkpoint.NewPostgres(db.pool)
-	if err := ledger.Check(ctx); err != nil {
+	err := ledger.Check(ctx)
+	if errors.Is(err, checkpoint.ErrOldFormat) && d.installSQL != "" {
+		if err := d.install(ctx, db.pool); err != nil {
+			return fmt.Errorf("upgrade: %w", err)
+		}
+		d.log.Info("upgraded schema pgbulk", "database", name)
+		err = ledger.Check(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	found.Ledger = forgetful{Ledger: ledger, db: db, forget: func() { d.forget(name, db) }}

@@ -3,9 +3,11 @@ package proxy
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
@@ -55,6 +57,26 @@ func TestDatabasesAutoInstall(t *testing.T) {
 	if len(lookup(t, d, db, true, rewrite.ReasonNone)) != engine.KeySize || len(d.ledgers()) != 1 {
 		t.Error("nothing was installed")
 	}
+}
+
+// TestDatabasesUpgrade: an older ledger is upgraded where the proxy may install,
+// and else not used.
+func TestDatabasesUpgrade(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	db := pg.NewDatabase(t)
+	install(t, pg, db)
+	old, err := os.ReadFile("../../checkpoint/testdata/version1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := pg.Connect(t, db, "postgres")
+	if _, err := admin.PgConn().Exec(t.Context(), "BEGIN; "+checkpoint.UninstallSQL()+string(old)+"COMMIT").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	lookup(t, databasesFor(t, serviceDSN(pg), ""), db, true, rewrite.ReasonServiceFailed)
+	lookup(t, databasesFor(t, serviceDSN(pg), installer.SQL(engine.NewPostgres(), "")), db, true, rewrite.ReasonNone)
+	lookup(t, databasesFor(t, serviceDSN(pg), ""), db, true, rewrite.ReasonNone)
 }
 
 // TestDatabasesDropped: nobody asks for ever what to sweep in a database that
