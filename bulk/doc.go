@@ -20,7 +20,9 @@
 //  3. A file is uploaded, in parallel with others and with what follows.
 //  4. The loader goroutine loads the files in order. By MethodExternal each file
 //     is one INSERT … SELECT behind a savepoint, and the count of rows must
-//     match. By MethodCopy the files' bytes go into one COPY on the session.
+//     match. By MethodCopy the files' bytes go into one COPY on the session; by
+//     MethodTable that COPY fills a temporary table, and one statement at the end
+//     takes the rows from there (table.go).
 //     The bytes of a file are kept until it is loaded.
 //  5. If anything but the client's data fails (the store, the engine, a count),
 //     the file's savepoint is rolled back, and this file and all later ones go

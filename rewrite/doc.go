@@ -17,6 +17,8 @@
 //     reads its row into an Inspection.
 //  5. Classify takes statement, inspection and capabilities and decides: pass,
 //     refuse, or stage by one of the engine's methods; always with a Reason.
+//     What options and settings of our own ask for is in Extensions; a statement
+//     with one of them is staged or refused, it never passes.
 //  6. CopyStatement.Native gives back COPY … FROM STDIN text for a replay.
 //
 // To debug a decision: the Reason names the check; Reasons has a line about

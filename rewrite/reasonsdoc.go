@@ -43,6 +43,7 @@ const reasonsHead = `# Reasons
 Every bulk statement that the proxy sees is counted with a decision and a
 reason, in ` + "`pgbulk_statements_total{kind,decision,reason}`" + `. The debug log and
 ` + "`pgbulkproxy explain`" + ` show the same words. The decision is ` + "`pass`" + ` (relayed
-untouched), ` + "`stream`" + ` (sent on in another form), ` + "`stage`" + `, or ` + "`refuse`" + ` (SQLSTATE 0A000). Within a group the first
+untouched), ` + "`stream`" + ` (sent on in another form), ` + "`stage`" + `, or ` + "`refuse`" + ` (SQLSTATE
+0A000, 22023 or 42P10). Within a group the first
 reason that applies is the one that is shown.
 `
