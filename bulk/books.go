@@ -25,6 +25,10 @@ type books struct {
 	// since is when the server was first found away, zero while it is there. Only
 	// the goroutine uses it.
 	since time.Time
+	// keeps: the files are somebody's else to delete. The goroutine's own.
+	keeps bool
+	// unsettled is the end that the ledger could not be told. The goroutine's own.
+	unsettled *checkpoint.Outcome
 }
 
 const (
@@ -47,7 +51,7 @@ func newBooks(ld *Load) *books {
 		b.add(func(ctx context.Context) error {
 			return ld.db.Ledger.Begin(ctx, checkpoint.Load{
 				ProcessID: ld.id, Database: in.Database, Role: in.Role, Schema: in.Schema, Table: in.Table,
-				Owner: ld.l.cfg.Owner, Started: ld.spec.Started,
+				Owner: ld.l.cfg.Owner, Started: ld.spec.Started, Ack: ld.ack(), Label: ld.spec.Decision.Ext.Label,
 			})
 		})
 	}
@@ -70,11 +74,25 @@ func (b *books) signal() {
 	}
 }
 
-// wrote notes a key under which an object may exist from now on.
-func (b *books) wrote(key string) {
+// wrote notes a key under which an object may exist from now on. The channel is
+// closed when the ledger has it, or can't: should this proxy be lost, another one
+// finds the object there.
+func (b *books) wrote(f *file) <-chan struct{} {
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.keys = append(b.keys, key)
+	b.keys = append(b.keys, f.key)
+	b.mu.Unlock()
+	known := make(chan struct{})
+	tell := sync.OnceFunc(func() { close(known) })
+	if b.ld.db == nil {
+		tell()
+		return known
+	}
+	created := checkpoint.File{ProcessID: b.ld.id, Number: f.number, Key: f.key, URL: b.ld.l.urls.URL(f.key), Created: f.created}
+	b.add(func(ctx context.Context) error {
+		defer tell()
+		return b.ld.db.Ledger.Create(ctx, created)
+	})
+	return known
 }
 
 // frozen notes that a file is durable.
@@ -104,16 +122,42 @@ func (b *books) close(err error) {
 			if b.ld.isCancelled() {
 				o.Status = checkpoint.Cancelled
 			}
+		} else if b.ld.run.repeated {
+			o.Status, o.Message = checkpoint.Cancelled, "a load with this label was there before"
 		}
-		b.add(func(ctx context.Context) error {
-			_, err := b.ld.db.Ledger.Settle(ctx, o)
-			return err
-		})
+		b.add(func(ctx context.Context) error { return b.settle(ctx, o) })
 	}
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
 	b.signal()
+}
+
+// settle tells the ledger how the load ended. A staged load that is to be
+// imported keeps its files; so does one of which that is not known yet.
+func (b *books) settle(ctx context.Context, o checkpoint.Outcome) error {
+	status, err := b.ld.db.Ledger.Settle(ctx, o)
+	b.unsettled = nil
+	if err != nil && !errors.Is(err, checkpoint.ErrUnknownLoad) {
+		b.unsettled = &o
+	}
+	b.keeps = status == checkpoint.Running || err != nil && b.ld.ack() == checkpoint.AckStaged
+	return err
+}
+
+// handOver has the importer do what is left of a load that is not settled, or
+// that is to be imported.
+func (b *books) handOver() {
+	importer := b.ld.l.importer
+	if importer == nil {
+		return
+	}
+	if b.unsettled != nil {
+		importer.Unsettled(b.ld.spec.Inspection.Database, *b.unsettled)
+	}
+	if b.keeps {
+		importer.Wake()
+	}
 }
 
 // write is the goroutine.
@@ -129,6 +173,7 @@ func (b *books) write() {
 			over := op == nil && b.closed
 			b.mu.Unlock()
 			if over {
+				b.handOver()
 				b.sweep()
 				return
 			}
@@ -198,7 +243,7 @@ func (b *books) sweep() {
 	b.mu.Lock()
 	keys := b.keys
 	b.mu.Unlock()
-	if len(keys) == 0 || b.ld.l.sweeper == nil {
+	if len(keys) == 0 || b.ld.l.sweeper == nil || b.keeps {
 		return
 	}
 	var swept func(context.Context) error

@@ -195,6 +195,8 @@ func (l *fakeLedger) add(call string) error {
 
 func (l *fakeLedger) Begin(context.Context, checkpoint.Load) error { return l.add("begin") }
 
+func (l *fakeLedger) Create(context.Context, checkpoint.File) error { return nil }
+
 func (l *fakeLedger) Freeze(_ context.Context, f checkpoint.File) error {
 	return l.add("freeze")
 }

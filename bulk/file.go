@@ -26,6 +26,8 @@ type file struct {
 	// before is the position in the client's data where this file begins.
 	before rows.Position
 	rows   int64
+	// bytes is the size of a file whose bytes are not held any more.
+	bytes int64
 	// raw: where its rows end is not known; it can only be put before the
 	// server in a COPY.
 	raw bool
@@ -36,6 +38,14 @@ type file struct {
 	// uploaded is closed when the upload has ended; then upErr says how.
 	uploaded chan struct{}
 	upErr    error
+}
+
+// size is that of the object.
+func (f *file) size() int64 {
+	if f.held == nil {
+		return f.bytes
+	}
+	return f.held.Size()
 }
 
 // free gives up both claims, for a file that nobody was given.
@@ -69,14 +79,29 @@ func (ld *Load) start(f *file) {
 		return
 	}
 	f.key = ld.key(f)
-	ld.books.wrote(f.key)
+	known := ld.books.wrote(f)
 	ld.uploads.Add(1)
 	go func() {
 		defer ld.uploads.Done()
 		defer close(f.uploaded)
 		defer f.held.release()
+		ld.await(known)
 		f.upErr = ld.put(f)
 	}()
+}
+
+// createPatience is how long an upload waits for the ledger to know of it.
+const createPatience = time.Second
+
+// await waits for the ledger, but no longer than a ledger takes that works.
+func (ld *Load) await(known <-chan struct{}) {
+	patience := time.NewTimer(createPatience)
+	defer patience.Stop()
+	select {
+	case <-known:
+	case <-patience.C:
+	case <-ld.ctx.Done():
+	}
 }
 
 // errNotStaged says that a file is only in memory.

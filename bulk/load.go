@@ -95,7 +95,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
 	}
-	if err := ld.prepare(); err != nil {
+	if err := ld.open(); err != nil {
 		ld.cancel(nil)
 		return nil, err
 	}
@@ -103,6 +103,15 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld.watchTimeout()
 	go ld.loop()
 	return ld, nil
+}
+
+// open runs on the session what comes before the data. Where the label was used
+// before, nothing of the load may happen.
+func (ld *Load) open() (err error) {
+	if ld.run.repeated, err = ld.claim(); err != nil || ld.run.repeated {
+		return err
+	}
+	return ld.prepare()
 }
 
 // watchTimeout ends the load when the client's statement_timeout has passed

@@ -72,6 +72,9 @@ type Database struct {
 	Ledger checkpoint.Ledger
 	// Key is the secret that sealed messages are made with.
 	Key []byte
+	// Connect opens a session of its own for an import. The server ends it when
+	// it has been idle inside a transaction for so long.
+	Connect func(ctx context.Context, idle time.Duration) (ImportSession, error)
 }
 
 // Databases looks up the databases in which pgbulkproxy is installed.
@@ -84,16 +87,17 @@ type Databases interface {
 
 // Loader starts loads. It is shared by all sessions.
 type Loader struct {
-	cfg     Config
-	store   store.Store
-	urls    urls
-	prefix  func() string
-	engine  engine.Engine
-	dbs     Databases
-	mem     *Memory
-	log     *slog.Logger
-	metrics *metrics
-	sweeper *Sweeper
+	cfg      Config
+	store    store.Store
+	urls     urls
+	prefix   func() string
+	engine   engine.Engine
+	dbs      Databases
+	mem      *Memory
+	log      *slog.Logger
+	metrics  *metrics
+	sweeper  *Sweeper
+	importer *Importer
 
 	storeBreaker *Breaker
 	mu           sync.Mutex
@@ -118,8 +122,10 @@ type Deps struct {
 	Databases Databases
 	Memory    *Memory
 	Sweeper   *Sweeper
-	Log       *slog.Logger
-	Metrics   prometheus.Registerer
+	// Importer is told of loads that are staged; nil: nobody is.
+	Importer *Importer
+	Log      *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 // NewLoader returns a Loader.
@@ -128,7 +134,7 @@ func NewLoader(cfg Config, d Deps) *Loader {
 	closing, close := context.WithCancel(context.Background())
 	return &Loader{
 		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
-		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper,
+		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
 		closing:      closing, close: close,
@@ -157,8 +163,13 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if !l.storeBreaker.Allow() && !d.Ext.Asked() {
+	if !l.storeBreaker.Allow() && !d.Ext.Ours() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonStoreBreaker}
+	}
+	if d.Ext.Label != "" {
+		if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone {
+			return stmt.RefuseFeature(d.Ext, rewrite.FeatureLabel, reason)
+		}
 	}
 	if d.Method != rewrite.MethodExternal {
 		return d

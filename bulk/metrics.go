@@ -70,6 +70,33 @@ func (m *metrics) phase(phase string, d time.Duration) { m.phases[phase].Observe
 
 func (m *metrics) rows(n int64) { m.rowsTotal.Add(float64(n)) }
 
+// importMetrics are those of an Importer.
+type importMetrics struct {
+	results *prometheus.CounterVec
+	seconds prometheus.Histogram
+}
+
+func newImportMetrics(reg prometheus.Registerer) importMetrics {
+	m := importMetrics{
+		results: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgbulk_imports_total", Help: "Tries to import a staged load by result: ok, retry, error, fenced.",
+		}, []string{"result"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pgbulk_import_seconds", Help: "Seconds of a try to import a staged load.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2, 20),
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.results, m.seconds)
+	}
+	return m
+}
+
+func (m *importMetrics) count(result string, d time.Duration) {
+	m.results.WithLabelValues(result).Inc()
+	m.seconds.Observe(d.Seconds())
+}
+
 func (m *metrics) ledgerFailed() { m.ledger.Inc() }
 
 func (m *metrics) load(engine, result string, fallback rewrite.Reason) {

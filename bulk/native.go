@@ -169,6 +169,9 @@ func (ld *Load) complete() (int64, error) {
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
 		return 0, ld.cause
 	}
+	if err := ld.bookkeep(total); err != nil {
+		return 0, err
+	}
 	sql := ""
 	if r.savepoint {
 		sql = releaseSavepoint
@@ -183,6 +186,34 @@ func (ld *Load) complete() (int64, error) {
 		}
 	}
 	return total, nil
+}
+
+// bookkeep writes what has to commit with the rows and is not written yet.
+func (ld *Load) bookkeep(total int64) error {
+	switch {
+	case ld.db == nil || ld.run.repeated:
+		return nil
+	case len(ld.run.staged) > 0:
+		if err := ld.recordStaged(); err != nil {
+			return err
+		}
+	case ld.run.files == 0 && len(ld.run.copied) == 0:
+		// The ledger knows by import rows that a load has committed.
+		ld.recordEmpty()
+	}
+	return ld.finishLabel(total)
+}
+
+// recordEmpty writes the import row of a load without data.
+func (ld *Load) recordEmpty() {
+	ld.run.copied = append(ld.run.copied, &file{number: 1, uploaded: closedChan()})
+	ld.recordImports(0)
+}
+
+func closedChan() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 // endFrame returns the frame with which the client ended its data.

@@ -39,6 +39,10 @@ type loadRun struct {
 	feeding bool
 	// copied are the files that went into copy, for the ledger.
 	copied []*file
+	// staged are the files of a load that is acknowledged when staged.
+	staged []engine.StagedFile
+	// repeated: a load with the same label was there before.
+	repeated bool
 	// reason why an external load went on natively, or "".
 	fallback rewrite.Reason
 }
@@ -53,7 +57,7 @@ const (
 
 // loop is the loader goroutine.
 func (ld *Load) loop() {
-	err := ld.loadFiles()
+	err := ld.work()
 	if err == nil {
 		ld.rows, err = ld.complete()
 	}
@@ -66,6 +70,14 @@ func (ld *Load) loop() {
 		// The producer may be waiting for the client's data.
 		ld.spec.Interrupt(e)
 	}
+}
+
+// work takes the data until it ends.
+func (ld *Load) work() error {
+	if ld.run.repeated {
+		return ld.skipFiles()
+	}
+	return ld.loadFiles()
 }
 
 // loadFiles loads the files as they come, until the data ends.
@@ -155,6 +167,9 @@ func (ld *Load) keepAlive() (<-chan time.Time, func()) {
 
 // loadFile brings one file into the table.
 func (ld *Load) loadFile(f *file) error {
+	if ld.run.copy == nil && ld.run.fallback == "" && ld.acknowledges() {
+		return ld.stageFile(f)
+	}
 	defer f.held.release()
 	if ld.run.copy == nil {
 		done, err := ld.tryExternal(f)
@@ -256,9 +271,8 @@ func (ld *Load) external(f *file) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
 	}
-	in := ld.spec.Inspection
 	plan, err := ld.l.engine.Plan(
-		engine.Target{Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways},
+		ld.target(),
 		ld.spec.Statement, ld.sealSession(), ld.engineFile(f, url), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
@@ -297,6 +311,11 @@ func parseCount(s string) (n int64) {
 	return n
 }
 
+func (ld *Load) target() engine.Target {
+	in := ld.spec.Inspection
+	return engine.Target{Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways}
+}
+
 func (ld *Load) sealSession() engine.Session {
 	in := ld.spec.Inspection
 	return engine.Session{Database: in.Database, BackendPID: in.BackendPID, Role: in.Role}
@@ -305,7 +324,7 @@ func (ld *Load) sealSession() engine.Session {
 func (ld *Load) engineFile(f *file, url string) engine.File {
 	return engine.File{
 		ProcessID: ld.id, Number: f.number, URL: url, First: f.number == 1,
-		Records: f.rows, Bytes: f.held.Size(), CRC32C: f.crc,
+		Records: f.rows, Bytes: f.size(), CRC32C: f.crc,
 	}
 }
 

@@ -47,7 +47,7 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	for _, check := range []func(*CopyStatement, *Inspection, Caps) Reason{
 		tableReason, columnReason, sessionReason, encodingReason, versionReason,
 	} {
-		if reason := check(c, in, caps); reason != ReasonNone && x.Asked() {
+		if reason := check(c, in, caps); reason != ReasonNone && x.Ours() {
 			return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: reason}, reason)
 		} else if reason != ReasonNone {
 			return Decision{Way: Pass, Reason: reason}
@@ -56,7 +56,7 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	if x.needsTable() {
 		return c.classifyTable(in, x)
 	}
-	if reason := copyReason(c, in, caps); reason != ReasonNone {
+	if reason := copyReason(c, in, caps, &x); reason != ReasonNone {
 		return Decision{Way: Stage, Method: MethodCopy, Reason: reason, Ext: x}
 	}
 	return Decision{Way: Stage, Method: MethodExternal, Reason: ReasonExternal, Ext: x}
@@ -67,6 +67,17 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 func (c *CopyStatement) refuse(r *Refusal, reason Reason) Decision {
 	r.Native = c.Native(&Inspection{Schema: c.Schema, Table: c.Table, Columns: c.Columns}, false)
 	return Decision{Way: Refuse, Reason: reason, Refusal: r}
+}
+
+// RefuseFeature is the decision for a statement that asks for a feature which is
+// not to be had here, for a reason.
+func (c *CopyStatement) RefuseFeature(x Extensions, f Feature, reason Reason) Decision {
+	for _, a := range x.Asks {
+		if a.Feature == f {
+			return c.refuse(&Refusal{Feature: a.By, Because: reason}, reason)
+		}
+	}
+	return c.refuse(&Refusal{Feature: string(f), Because: reason}, reason)
 }
 
 // RefuseAsked is the decision for a statement that could not be inspected: it
@@ -232,7 +243,7 @@ func versionReason(c *CopyStatement, in *Inspection, _ Caps) Reason {
 
 // copyReason says why the files must go through the server's COPY, or
 // ReasonNone where an external table does the same.
-func copyReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
+func copyReason(c *CopyStatement, in *Inspection, caps Caps, x *Extensions) Reason {
 	switch {
 	case !caps.External:
 		return ReasonEnginePlain
@@ -240,9 +251,9 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
 		return ReasonNotInstalled
 	case !slices.Contains(caps.Formats, c.Format):
 		return ReasonFormat
-	case caps.Prefer == MethodCopy:
+	case caps.Prefer == MethodCopy && !x.Staged:
 		return ReasonLoadMethod
-	case caps.Prefer == MethodNone && slices.Contains(caps.Slow, c.Format):
+	case caps.Prefer == MethodNone && slices.Contains(caps.Slow, c.Format) && !x.Staged:
 		return ReasonSlowFormat
 	case c.DefaultSet:
 		return ReasonDefaultOption

@@ -75,9 +75,9 @@ func features() map[Feature]bool {
 		FeatureUpsert:    true,
 		FeatureOverwrite: true,
 		FeatureMerge:     true,
-		FeatureLabel:     false,
+		FeatureLabel:     true,
 		FeatureErrors:    false,
-		FeatureStaged:    false,
+		FeatureStaged:    true,
 	}
 }
 
@@ -87,6 +87,13 @@ func Supported(f Feature) bool { return features()[f] }
 // Asked says whether the statement asks for more than PostgreSQL has: then it
 // is ours whatever its size, and must never go to the server as it is.
 func (x *Extensions) Asked() bool { return len(x.Asks) > 0 || x.problem != "" }
+
+// Ours says whether only we can do what was asked for. A statement that may be
+// answered when it is staged is none of those: the server answers when the rows
+// are in the table, which promises more.
+func (x *Extensions) Ours() bool {
+	return x.problem != "" || slices.ContainsFunc(x.Asks, func(a Ask) bool { return a.Feature != FeatureStaged })
+}
 
 // Has says whether a feature was asked for.
 func (x *Extensions) Has(f Feature) bool {

@@ -284,10 +284,14 @@ func (s *session) interruption() error {
 // Cancel implements cancelable: a CancelRequest came.
 func (t *copyTask) Cancel() {
 	t.s.mu.Lock()
-	l := t.load
+	l, beginning := t.load, t.beginning
 	t.s.mu.Unlock()
-	if l != nil {
+	switch {
+	case l != nil:
 		l.Cancel()
+		return
+	case beginning:
+		t.s.srv.forwardCancel(t.s.ctx, t.s.est)
 		return
 	}
 	t.s.interrupt(t, errCancelHeld)

@@ -37,6 +37,9 @@ type copyTask struct {
 	reserved int64      // of the memory budget, for hold
 	load     *bulk.Load // guarded by s.mu where Cancel reads it
 	in       *injector  // the load's
+	// beginning: the load is not there yet, but may wait for something. Guarded by
+	// s.mu.
+	beginning bool
 }
 
 func (t *copyTask) extended() bool { return t.held != nil }
@@ -188,7 +191,9 @@ func (t *copyTask) data(p []byte, d rewrite.Decision) error {
 // session, and errReplay is returned; a statement with extensions gets an error.
 func (t *copyTask) begin(d rewrite.Decision) error {
 	in := t.s.inject()
+	t.setBeginning(true)
 	load, err := t.s.srv.loader.Begin(t.s.ctx, t.spec(d), in)
+	t.setBeginning(false)
 	if err != nil {
 		in.release()
 		if t.s.ctx.Err() != nil || d.Ext.Asked() {
@@ -202,6 +207,14 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 	t.s.mu.Unlock()
 	t.s.srv.metrics.count(rewrite.KindCopy, d)
 	return nil
+}
+
+// setBeginning says whether Begin runs, which may wait for locks: a cancel is then
+// the server's.
+func (t *copyTask) setBeginning(on bool) {
+	t.s.mu.Lock()
+	t.beginning = on
+	t.s.mu.Unlock()
 }
 
 func (t *copyTask) spec(d rewrite.Decision) bulk.Spec {

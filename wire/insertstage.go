@@ -22,7 +22,7 @@ func (t *insertTask) stageDecision(d rewrite.Decision, size int) (*rewrite.CopyS
 	insp.Columns = insp.Columns[:t.stmt.Targets()]
 	stmt := t.stmt.Copy(&insp)
 	staged := t.s.srv.loader.Decide(t.s.ctx, stmt, &insp, t.inBlock)
-	if staged.Way != rewrite.Stage || staged.Ext.Asked() { // the settings are those of COPY
+	if staged.Way != rewrite.Stage || staged.Ext.Ours() { // the settings are those of COPY
 		return nil, d
 	}
 	t.insp = &insp

@@ -47,6 +47,8 @@ type Config struct {
 	StoreLimit  StoreLimit
 	Insert      Insert
 	Load        LoadConfig
+	Lease       Lease
+	Label       Label
 	Sweep       Sweep
 	Breaker     Breaker
 	Statement   Statement
@@ -157,7 +159,35 @@ type LoadConfig struct {
 	// Method is how staged files reach the table where both ways are exact: auto,
 	// external or copy. Default auto.
 	Method string
+	// Concurrency is how many staged loads are imported at once. Default 2, 1 to
+	// 1024.
+	Concurrency int
+	// ImportTimeout bounds one such import. Default 1h, 1s to 7d.
+	ImportTimeout time.Duration
+	// ImportErrorSleepTime is the first pause before another try. Default 1s, 10ms
+	// to 1d.
+	ImportErrorSleepTime time.Duration
 }
+
+// Lease configures how proxies know that one of them is lost.
+type Lease struct {
+	// Timeout is how long a proxy may be silent. Default 30s, 1s to 1d.
+	Timeout time.Duration
+	// Discover has the proxy look after the ledgers of all databases. Default on.
+	Discover bool
+}
+
+// Label configures the labels of loads.
+type Label struct {
+	// Retention is how long one is remembered. Default 30d, 1m to 3650d.
+	Retention time.Duration
+}
+
+// The values of sweep.keep.
+const (
+	KeepNever  = "never"
+	KeepAlways = "always"
+)
 
 // Sweep configures the deletion of loaded and abandoned files.
 type Sweep struct {
@@ -166,6 +196,8 @@ type Sweep struct {
 	Grace time.Duration
 	// Interval is the time between two sweeps. Default 1m, 1s to 1d.
 	Interval time.Duration
+	// Keep says whether the files of loads that succeeded stay. Default never.
+	Keep string
 }
 
 // Breaker configures when staging rests after failures.

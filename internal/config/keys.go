@@ -17,9 +17,10 @@ const (
 	mib = int64(1) << 20
 	gib = int64(1) << 30
 
-	second = int64(1e9)
-	minute = 60 * second
-	day    = 24 * 60 * minute
+	millisecond = int64(1e6)
+	second      = 1000 * millisecond
+	minute      = 60 * second
+	day         = 24 * 60 * minute
 
 	noMax = int64(math.MaxInt64)
 )
@@ -50,7 +51,7 @@ type Key struct {
 // Keys returns the table of all settings, in the order of the documentation.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), loadKeys()} {
+	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), loadKeys()} {
 		all = append(all, group...)
 	}
 	return all
@@ -173,7 +174,7 @@ func stageKeys() []Key {
 	}
 }
 
-func loadKeys() []Key {
+func insertKeys() []Key {
 	return []Key{
 		{Name: "insert.min_rows", Kind: Int, Default: "50", Min: 2, Max: 1_000_000_000,
 			Doc:   "The smallest number of rows of an INSERT … VALUES that is sent on as COPY or as arrays, where one of the kind went just before in the same transaction block; smaller ones are relayed.",
@@ -193,15 +194,41 @@ func loadKeys() []Key {
 		{Name: "insert.stage_bytes", Kind: Size, Default: "8MiB", Min: 0, Max: noMax,
 			Doc:   "The length of an INSERT, or of a batch of them, from which its rows go through files in S3 as those of a COPY do. Shorter ones, and those with ON CONFLICT or RETURNING, are sent on the session. 0 stages all.",
 			field: func(c *Config) any { return &c.Insert.StageBytes }},
+	}
+}
+
+func loadKeys() []Key {
+	return []Key{
 		{Name: "load.method", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, MethodExternal, MethodCopy},
 			Doc:   "How rows get into the table where both ways are exact: external (the server reads the files in S3), copy (COPY on the session, with the files beside it), or auto: the faster one, which is copy for binary data on engine postgres, else external.",
 			field: func(c *Config) any { return &c.Load.Method }},
+		{Name: "load.concurrency", Kind: Int, Default: "2", Min: 1, Max: 1024,
+			Doc:   "Loads acknowledged when staged (pgbulk.ack = 'staged') that are imported at once, over all databases; those of one table one after the other.",
+			field: func(c *Config) any { return &c.Load.Concurrency }},
+		{Name: "load.import_timeout", Kind: Duration, Default: "1h", Min: second, Max: 7 * day,
+			Doc:   "The longest that one such import may take; after it the import is tried again.",
+			field: func(c *Config) any { return &c.Load.ImportTimeout }},
+		{Name: "load.import_error_sleep_time", Kind: Duration, Default: "1s", Min: 10 * millisecond, Max: day,
+			Doc:   "The pause before an import that failed is tried again; it doubles with each try up to 64 times, and half of it is random.",
+			field: func(c *Config) any { return &c.Load.ImportErrorSleepTime }},
+		{Name: "lease.timeout", Kind: Duration, Default: "30s", Min: second, Max: day,
+			Doc:   "How long a proxy may be silent before the others on the same ledger take it for lost, and its loads over.",
+			field: func(c *Config) any { return &c.Lease.Timeout }},
+		{Name: "lease.discover", Kind: Bool, Default: "on",
+			Doc:   "Look after the ledgers of all databases of the server. When off, only after those that clients of this proxy have loaded into.",
+			field: func(c *Config) any { return &c.Lease.Discover }},
+		{Name: "label.retention", Kind: Duration, Default: "30d", Min: minute, Max: 3650 * day,
+			Doc:   "How long the label of a load is remembered.",
+			field: func(c *Config) any { return &c.Label.Retention }},
 		{Name: "load.url_ttl", Kind: Duration, Default: "15m", Min: minute, Max: 7 * day,
 			Doc:   "Life of the pre-signed URL with which the server reads one file.",
 			field: func(c *Config) any { return &c.Load.URLTTL }},
 		{Name: "sweep.grace", Kind: Duration, Default: "5m", Min: 0, Max: 365 * day,
 			Doc:   "How long files stay in S3 after their load ended.",
 			field: func(c *Config) any { return &c.Sweep.Grace }},
+		{Name: "sweep.keep", Kind: Choice, Default: KeepNever, Choices: []string{KeepNever, KeepAlways},
+			Doc:   "Whether the files of loads that succeeded stay in S3: never, or always, with a manifest for each load.",
+			field: func(c *Config) any { return &c.Sweep.Keep }},
 		{Name: "sweep.interval", Kind: Duration, Default: "1m", Min: second, Max: day,
 			Doc:   "Time between two sweeps.",
 			field: func(c *Config) any { return &c.Sweep.Interval }},

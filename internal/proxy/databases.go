@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,8 @@ type databases struct {
 	// installSQL is run where nothing is installed yet; empty: it stays so.
 	installSQL string
 	log        *slog.Logger
+	// opened, unless nil, is called when a database was found.
+	opened func()
 
 	mu     sync.Mutex
 	byName map[string]*database
@@ -155,7 +158,14 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 		return err
 	}
 	found.Ledger = forgetful{Ledger: ledger, db: db, forget: func() { d.forget(name, db) }}
+	pool := db.pool
+	found.Connect = func(ctx context.Context, idle time.Duration) (bulk.ImportSession, error) {
+		return connectForImport(ctx, pool.Config().ConnConfig.Config, idle)
+	}
 	db.found, db.read = found, time.Now()
+	if d.opened != nil {
+		d.opened()
+	}
 	return nil
 }
 
@@ -175,6 +185,29 @@ func (l forgetful) Due(ctx context.Context, before time.Time, limit int) ([]chec
 		return nil, nil
 	}
 	return due, err
+}
+
+// Register implements checkpoint.Ledger.
+func (l forgetful) Register(ctx context.Context, p checkpoint.Proxy, lease time.Duration) error {
+	return l.unlessGone(l.Ledger.Register(ctx, p, lease))
+}
+
+// Renew implements checkpoint.Ledger.
+func (l forgetful) Renew(ctx context.Context, owner string, lease time.Duration) error {
+	return l.unlessGone(l.Ledger.Renew(ctx, owner, lease))
+}
+
+// Release implements checkpoint.Ledger.
+func (l forgetful) Release(ctx context.Context, owner string) error {
+	return l.unlessGone(l.Ledger.Release(ctx, owner))
+}
+
+func (l forgetful) unlessGone(err error) error {
+	if isGone(err) {
+		l.forget()
+		return nil
+	}
+	return err
 }
 
 // MarkSwept implements checkpoint.Ledger.
@@ -235,17 +268,23 @@ func (d *databases) install(ctx context.Context, pool *pgxpool.Pool) error {
 
 // ledgers returns the ledgers of the databases that are known by now.
 func (d *databases) ledgers() []checkpoint.Ledger {
-	d.mu.Lock()
-	all := make([]*database, 0, len(d.byName))
-	for _, db := range d.byName {
-		all = append(all, db)
-	}
-	d.mu.Unlock()
 	var out []checkpoint.Ledger
-	for _, db := range all {
+	for _, db := range d.known() {
+		out = append(out, db.Ledger)
+	}
+	return out
+}
+
+// known returns the databases that are known by now, by name.
+func (d *databases) known() map[string]*bulk.Database {
+	d.mu.Lock()
+	all := maps.Clone(d.byName)
+	d.mu.Unlock()
+	out := make(map[string]*bulk.Database, len(all))
+	for name, db := range all {
 		db.mu.Lock()
 		if db.found != nil {
-			out = append(out, db.found.Ledger)
+			out[name] = db.found
 		}
 		db.mu.Unlock()
 	}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,20 +17,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
-	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
-	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
-	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
 	"github.com/pgbulkproxy/pgbulkproxy/wire"
 )
 
 // Proxy is an assembled proxy.
 //
-// Goroutines: the sweeper, started by New and ended by Close; the wire server's,
-// which Serve waits for.
+// Goroutines: the sweeper, the importer and the search for databases, started by
+// New and ended by Close; the wire server's, which Serve waits for.
 type Proxy struct {
 	cfg     config.Config
 	log     *slog.Logger
@@ -39,11 +34,14 @@ type Proxy struct {
 	bucket  *store.Bucket // nil when relaying only
 	loader  *bulk.Loader
 	sweeper *bulk.Sweeper
-	dbs     *databases
-	ready   atomic.Bool
+	// importer brings in what was acknowledged when staged.
+	importer *bulk.Importer
+	source   *loaderconfig.Source // nil where the configuration names the store
+	dbs      *databases
+	ready    atomic.Bool
 
-	stopSweeper context.CancelFunc
-	sweeping    sync.WaitGroup
+	stopWork context.CancelFunc // of sweeper, importer and discover
+	working  sync.WaitGroup
 }
 
 // Options are what tests put between the parts.
@@ -87,87 +85,6 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
-}
-
-// openLoader opens what loads need.
-func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Options) error {
-	prefix, err := p.openStore(ctx, reg, o)
-	if err != nil {
-		return err
-	}
-	eng, err := engine.ByName(p.cfg.EngineName())
-	if err != nil {
-		return err
-	}
-	installSQL := ""
-	if p.cfg.AutoInstall {
-		installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
-	}
-	p.dbs = newDatabases(p.cfg.ServiceDSN, installSQL, p.log)
-	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
-	p.loader = bulk.NewLoader(bulk.Config{
-		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
-		URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
-		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: owner(),
-		Prefer: prefer(p.cfg.Load.Method),
-	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, Databases: p.dbs,
-		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
-		Sweeper: p.sweeper, Log: p.log, Metrics: reg,
-	})
-	sweep, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stopSweeper = stop
-	p.sweeping.Add(1)
-	go func() {
-		defer p.sweeping.Done()
-		p.sweeper.Run(sweep)
-	}()
-	return nil
-}
-
-// openStore opens the store where the configuration, or the database, says. It
-// returns what gives the prefix of new keys.
-func (p *Proxy) openStore(ctx context.Context, reg *prometheus.Registry, o Options) (prefix func() string, err error) {
-	var cfg store.Config
-	deps := store.Deps{Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore}
-	if p.cfg.Store == config.StoreLoaderConfig {
-		source, err := loaderconfig.Open(ctx, p.cfg.ServiceDSN)
-		if err != nil {
-			return nil, fmt.Errorf("store: %w", err)
-		}
-		cfg, prefix, deps.Reload = source.Settings().Store, source.Prefix, source.Reload
-	} else {
-		var fixed string
-		if cfg, fixed, err = store.ParseURL(p.cfg.Store); err != nil {
-			return nil, err
-		}
-		prefix = func() string { return fixed }
-	}
-	if cfg.PartSize == 0 {
-		cfg.PartSize = p.cfg.Stage.PartBytes
-	}
-	cfg.MaxPuts = p.cfg.StoreLimit.Puts
-	if o.Store != nil {
-		o.Store(&cfg)
-	}
-	p.bucket, err = store.New(ctx, cfg, deps)
-	return prefix, err
-}
-
-func joinKey(a, b string) string {
-	if a == "" || b == "" {
-		return a + b
-	}
-	return a + "/" + b
-}
-
-// owner names this process in the ledger.
-func owner() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return host + "/" + strconv.Itoa(os.Getpid())
 }
 
 // Serve accepts clients until ctx is done, then drains up to drain_timeout. It
@@ -228,9 +145,10 @@ func (p *Proxy) Close() error {
 	if p.loader != nil {
 		p.loader.Close()
 	}
-	if p.stopSweeper != nil {
-		p.stopSweeper()
-		p.sweeping.Wait()
+	if p.stopWork != nil {
+		p.stopWork()
+		p.working.Wait()
+		p.importer.Release(ctx)
 		p.sweeper.Flush(ctx)
 	}
 	if p.dbs != nil {
@@ -240,15 +158,4 @@ func (p *Proxy) Close() error {
 		return p.bucket.Close(ctx)
 	}
 	return nil
-}
-
-// prefer reads load.method.
-func prefer(method string) rewrite.Method {
-	switch method {
-	case config.MethodExternal:
-		return rewrite.MethodExternal
-	case config.MethodCopy:
-		return rewrite.MethodCopy
-	}
-	return rewrite.MethodNone
 }

@@ -44,6 +44,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	cfg.Insert.MinRows, cfg.Insert.MinRowsAlone, cfg.Insert.MinRowsBind = 2, 2, 2
 	cfg.Insert.MinRowsBatch, cfg.Load.Method = 2, config.MethodExternal
 	cfg.Sweep.Grace = 0
+	cfg.Lease.Discover = false // databases are those of other tests
 	cfg.DrainTimeout = 2 * time.Second
 	if change != nil {
 		change(&cfg)

@@ -1,0 +1,138 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+	"github.com/pgbulkproxy/pgbulkproxy/store/embedded"
+)
+
+// openLoader opens what loads need.
+func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Options) error {
+	prefix, err := p.openStore(ctx, reg, o)
+	if err != nil {
+		return err
+	}
+	eng, err := engine.ByName(p.cfg.EngineName())
+	if err != nil {
+		return err
+	}
+	installSQL := ""
+	if p.cfg.AutoInstall {
+		installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
+	}
+	me := self()
+	p.dbs = newDatabases(p.cfg.ServiceDSN, installSQL, p.log)
+	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
+	p.importer = bulk.NewImporter(p.importerConfig(me), bulk.ImporterDeps{Store: p.bucket, Known: p.dbs.known, Sweeper: p.sweeper, Log: p.log, Metrics: reg})
+	p.dbs.opened = p.importer.Wake
+	p.loader = bulk.NewLoader(bulk.Config{
+		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
+		URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
+		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: me.Owner,
+		Prefer: prefer(p.cfg.Load.Method),
+	}, bulk.Deps{
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, Databases: p.dbs,
+		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
+		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
+	})
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stopWork = stop
+	for _, run := range []func(context.Context){p.sweeper.Run, p.importer.Run, p.discover} {
+		p.working.Add(1)
+		go func() {
+			defer p.working.Done()
+			run(work)
+		}()
+	}
+	return nil
+}
+
+// discover looks for databases with a ledger, at first and now and then.
+func (p *Proxy) discover(ctx context.Context) {
+	if !p.cfg.Lease.Discover {
+		return
+	}
+	tick := time.NewTicker(max(p.cfg.Lease.Timeout, p.cfg.Sweep.Interval))
+	defer tick.Stop()
+	for {
+		p.dbs.discover(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// importerConfig takes what LOADER_CONFIG() says before what the configuration
+// says.
+func (p *Proxy) importerConfig(me checkpoint.Proxy) bulk.ImporterConfig {
+	c := bulk.ImporterConfig{
+		Proxy: me, Lease: p.cfg.Lease.Timeout, Concurrency: p.cfg.Load.Concurrency,
+		Timeout: p.cfg.Load.ImportTimeout, Sleep: p.cfg.Load.ImportErrorSleepTime, URLTTL: p.cfg.Load.URLTTL,
+	}
+	if p.source != nil {
+		s := p.source.Settings()
+		c.Concurrency, c.Timeout, c.Sleep = cmp.Or(s.Concurrency, c.Concurrency), cmp.Or(s.ImportTimeout, c.Timeout), cmp.Or(s.ImportErrorSleepTime, c.Sleep)
+	}
+	return c
+}
+
+// openStore opens the store where the configuration, or the database, says. It
+// returns what gives the prefix of new keys.
+func (p *Proxy) openStore(ctx context.Context, reg *prometheus.Registry, o Options) (prefix func() string, err error) {
+	var cfg store.Config
+	deps := store.Deps{Logger: p.log, Registerer: reg, Embedded: embedded.Serve, Wrap: o.WrapStore}
+	if p.cfg.Store == config.StoreLoaderConfig {
+		if p.source, err = loaderconfig.Open(ctx, p.cfg.ServiceDSN); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		cfg, prefix, deps.Reload = p.source.Settings().Store, p.source.Prefix, p.source.Reload
+	} else {
+		var fixed string
+		if cfg, fixed, err = store.ParseURL(p.cfg.Store); err != nil {
+			return nil, err
+		}
+		prefix = func() string { return fixed }
+	}
+	if cfg.PartSize == 0 {
+		cfg.PartSize = p.cfg.Stage.PartBytes
+	}
+	cfg.MaxPuts = p.cfg.StoreLimit.Puts
+	if o.Store != nil {
+		o.Store(&cfg)
+	}
+	p.bucket, err = store.New(ctx, cfg, deps)
+	return prefix, err
+}
+
+func joinKey(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "/" + b
+}
+
+// prefer reads load.method.
+func prefer(method string) rewrite.Method {
+	switch method {
+	case config.MethodExternal:
+		return rewrite.MethodExternal
+	case config.MethodCopy:
+		return rewrite.MethodCopy
+	}
+	return rewrite.MethodNone
+}

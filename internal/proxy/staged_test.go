@@ -1,0 +1,288 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
+	"github.com/pgbulkproxy/pgbulkproxy/store"
+)
+
+const setStaged = "SET pgbulk.ack = 'staged'"
+
+// newStagedBed starts a proxy that notices everything soon.
+func newStagedBed(t *testing.T, o Options, change func(*config.Config)) *bed {
+	t.Helper()
+	return newBed(t, o, func(c *config.Config) {
+		c.Lease.Timeout, c.Load.ImportErrorSleepTime = time.Second, 20*time.Millisecond
+		if change != nil {
+			change(c)
+		}
+	})
+}
+
+const flush = "SELECT pgbulk.flush()"
+
+// sick is a store that takes so many files, and then none.
+type sick struct {
+	store.Full
+	puts *atomic.Int32
+}
+
+func (s sick) Put(ctx context.Context, key string, c store.Content) error {
+	if s.puts.Add(-1) < 0 {
+		return errors.New("the store is sick")
+	}
+	return s.Full.Put(ctx, key, c)
+}
+
+// TestStagedAcknowledged: the answer comes before the rows, which come in the
+// order of the loads, with the rights and settings of who sent them.
+func TestStagedAcknowledged(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"text", "csv", "binary"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			b := newStagedBed(t, Options{}, nil)
+			admin, c := b.direct(), b.proxied()
+			must(t, admin, createT+"; CREATE TABLE source AS SELECT i AS id, 'note '||i AS note FROM generate_series(1, 30000) i")
+			must(t, c, setStaged)
+			var data bytes.Buffer
+			if _, err := admin.CopyTo(t.Context(), &data, "COPY source TO STDOUT (FORMAT "+format+")"); err != nil {
+				t.Fatal(err)
+			}
+			if o := copyIn(c, "COPY t FROM STDIN (FORMAT "+format+")", &data); o.tag != "COPY 30000" {
+				t.Fatal(o)
+			}
+			if got := must(t, admin, "SELECT string_agg(format('%s %s', ack, files), ' ') FROM pgbulk.load"); !strings.HasPrefix(got, "staged") {
+				t.Errorf("the ledger shows %q", got)
+			}
+			must(t, c, flush)
+			if got := must(t, admin, "SELECT count(*) FROM (TABLE t INTERSECT TABLE source) x"); got != "30000" {
+				t.Errorf("%s rows are right", got)
+			}
+			b.wantLedger(map[string]int{"COMPLETED": 1})
+			b.wantMetric(1, "pgbulk_imports_total", "result", "ok")
+			b.wantSwept()
+		})
+	}
+}
+
+// TestStagedInTransactions: a load that is rolled back is never imported, one
+// that is committed is; within the block its rows are not there yet.
+func TestStagedInTransactions(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, nil)
+	c := b.proxied()
+	must(t, c, createT+"; "+setStaged)
+	for _, tc := range []struct{ before, after string }{
+		{"BEGIN", "ROLLBACK"},
+		{"BEGIN; SAVEPOINT a", "ROLLBACK TO a; COMMIT"},
+		{"BEGIN", "PREPARE TRANSACTION '" + b.db + "'; ROLLBACK PREPARED '" + b.db + "'"},
+	} {
+		must(t, c, tc.before)
+		if o := copyIn(c, copyText, bytes.NewReader(textRows(3000))); o.tag != "COPY 3000" {
+			t.Fatal(o)
+		}
+		if got := must(t, c, "SELECT count(*) FROM t"); got != "0" {
+			t.Errorf("%s rows are visible before the import", got)
+		}
+		for _, sql := range strings.Split(tc.after, "; ") {
+			must(t, c, sql)
+		}
+		must(t, c, flush)
+	}
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "0" {
+		t.Errorf("%s rows of transactions that were rolled back", got)
+	}
+	must(t, c, "BEGIN")
+	for i := range 3 {
+		data := generate(100, func(j int) string { return fmt.Sprintf("%d\tload %d\n", 100*i+j, i) })
+		if o := copyIn(c, copyText, bytes.NewReader(data)); o.tag != "COPY 100" {
+			t.Fatal(o)
+		}
+	}
+	must(t, c, "PREPARE TRANSACTION '"+b.db+"'")
+	must(t, c, "COMMIT PREPARED '"+b.db+"'")
+	must(t, c, flush)
+	if got := must(t, c, "SELECT count(*)::text || ' ' || (array_agg(DISTINCT note))::text FROM t"); got != `300 {"load 0","load 1","load 2"}` {
+		t.Errorf("rows: %s", got)
+	}
+	if got := must(t, c, "SELECT bool_and(i.imported_at >= p) FROM (SELECT imported_at, lag(imported_at) OVER (ORDER BY s.seq) p FROM pgbulk.import JOIN pgbulk.staged s USING (process_id)) i"); got != "t" {
+		t.Error("the loads were imported out of order")
+	}
+	b.wantLedger(map[string]int{"COMPLETED": 3, "CANCELLED": 3})
+	b.wantSwept()
+}
+
+// TestStagedBadRow: rows that the table refuses make the load fail after it was
+// acknowledged: it is kept, and says why; others go on.
+func TestStagedBadRow(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, nil)
+	c := b.proxied()
+	must(t, c, createT+"; "+setStaged)
+	for _, data := range []string{"1\ta\n", "1\ttwice\n", "2\tb\n"} {
+		if o := copyIn(c, copyText, strings.NewReader(data)); o.tag != "COPY 1" {
+			t.Fatal(o)
+		}
+	}
+	_, err := c.Exec(t.Context(), flush).ReadAll()
+	if err == nil || !strings.Contains(err.Error(), "23505") || !strings.Contains(err.Error(), "t_pkey") {
+		t.Errorf("flush: %v", err)
+	}
+	eventually(t, copyLimit, func() string {
+		if got := must(t, c, "SELECT string_agg(note, ' ' ORDER BY id) FROM t"); got != "a b" {
+			return "rows: " + got
+		}
+		return ""
+	})
+	b.wantLedger(map[string]int{"COMPLETED": 2, "FAILED": 1})
+	// Its row is there now: a retry brings the same error, a cancel ends it.
+	must(t, c, "DELETE FROM t WHERE id = 1")
+	id := must(t, b.direct(), "SELECT process_id FROM relyt_sys.relyt_loader_checkpoint WHERE status = 'FAILED'")
+	db, _ := b.dbs.Lookup(t.Context(), b.db, true)
+	if status, err := db.Ledger.Retry(t.Context(), id); err != nil || status != "RUNNING" {
+		t.Errorf("retry: %s, %v", status, err)
+	}
+	b.importer.Wake()
+	must(t, c, flush)
+	if got := must(t, c, "SELECT string_agg(note, ' ' ORDER BY id) FROM t"); got != "twice b" {
+		t.Errorf("rows after the retry: %s", got)
+	}
+	b.wantSwept()
+}
+
+// TestStagedTakenOver: what a proxy has acknowledged and not imported, another
+// one imports when the lease has passed.
+func TestStagedTakenOver(t *testing.T) {
+	t.Parallel()
+	first := newStagedBed(t, Options{}, func(c *config.Config) { c.Load.Concurrency = 1 })
+	c := first.proxied()
+	must(t, c, createT+"; "+setStaged)
+	blocker := first.direct()
+	must(t, blocker, "BEGIN; LOCK TABLE pgbulk.import") // so that it is not imported
+	if o := copyIn(c, copyText, bytes.NewReader(textRows(2000))); o.tag != "COPY 2000" {
+		t.Fatal(o)
+	}
+	hangUp(c)
+	first.stop()
+	first.stopWork() // it dies, as far as the ledger can see
+	first.working.Wait()
+	must(t, blocker, "ROLLBACK")
+	if got := must(t, first.direct(), "SELECT count(*) FROM t"); got != "0" {
+		t.Fatalf("%s rows already", got)
+	}
+	second := &bed{t: t, pg: first.pg, db: first.db, prefix: first.prefix}
+	second.running = start(t, first.pg, Options{}, func(c *config.Config) {
+		c.Store = testenv.S3(t).URL(first.prefix)
+		c.Lease.Timeout, c.Lease.Discover = time.Second, true
+	})
+	eventually(t, copyLimit, func() string {
+		if got := must(t, second.direct(), "SELECT count(*) FROM t"); got != "2000" {
+			return got + " rows"
+		}
+		return ""
+	})
+	second.wantLedger(map[string]int{"COMPLETED": 1})
+	second.wantSwept()
+}
+
+// TestStagedWithoutStore: the first file can't be staged, so the load goes
+// natively, and is answered when it is loaded.
+func TestStagedWithoutStore(t *testing.T) {
+	t.Parallel()
+	var puts atomic.Int32
+	b := newStagedBed(t, Options{WrapStore: func(f store.Full) store.Full { return sick{f, &puts} }}, func(c *config.Config) { c.Breaker.Failures = 100 })
+	c := b.proxied()
+	must(t, c, createT+"; "+setStaged)
+	puts.Store(0)
+	if o := copyIn(c, copyText, bytes.NewReader(textRows(2000))); o.tag != "COPY 2000" {
+		t.Fatal(o)
+	}
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "2000" {
+		t.Errorf("%s rows right after the answer", got)
+	}
+	puts.Store(2)
+	o := copyIn(c, copyText, bytes.NewReader(generate(20000, func(i int) string { return strconv.Itoa(10000+i) + "\tlonger than one file\n" })))
+	if o.err == nil || o.err.Code != "58000" || o.err.Hint == "" {
+		t.Errorf("a later file can't be staged: %s", o)
+	}
+	puts.Store(1 << 30)
+	b.wantSwept()
+	b.wantLedger(map[string]int{"COMPLETED": 1, "FAILED": 1})
+}
+
+// TestLabels: a label is loaded once, however often and from wherever it is sent.
+func TestLabels(t *testing.T) {
+	t.Parallel()
+	for _, ack := range []string{"loaded", "staged"} {
+		t.Run(ack, func(t *testing.T) {
+			t.Parallel()
+			b := newStagedBed(t, Options{}, nil)
+			must(t, b.direct(), createT)
+			const sql = "COPY t FROM STDIN (LABEL 'daily')"
+			var wg sync.WaitGroup
+			for range 4 {
+				c := b.proxied()
+				must(t, c, "SET pgbulk.ack = '"+ack+"'")
+				wg.Add(1)
+				go func() {
+					defer wg.Done()
+					for range 2 {
+						if o := copyIn(c, sql, bytes.NewReader(textRows(2000))); o.tag != "COPY 2000" {
+							t.Error(o)
+						}
+					}
+					if _, err := c.Exec(context.Background(), flush).ReadAll(); err != nil {
+						t.Error(err)
+					}
+				}()
+			}
+			wg.Wait()
+			c := b.proxied()
+			eventually(t, copyLimit, func() string {
+				if got := must(t, c, "SELECT count(*) FROM t"); got != "2000" {
+					return got + " rows"
+				}
+				return ""
+			})
+			b.wantLedger(map[string]int{"COMPLETED": 1, "CANCELLED": 7})
+
+			// What is rolled back was not loaded; another label and table are others.
+			must(t, c, "BEGIN")
+			if o := copyIn(c, "COPY t FROM STDIN (LABEL 'other')", strings.NewReader("-1\ta\n")); o.tag != "COPY 1" {
+				t.Error(o)
+			}
+			must(t, c, "ROLLBACK; SET pgbulk.label = 'other'")
+			if o := copyIn(c, copyText, strings.NewReader("-1\ta\n-2\tb\n")); o.tag != "COPY 2" {
+				t.Error(o)
+			}
+			if got := must(t, c, "SELECT count(*) FROM t WHERE id < 0"); got != "2" {
+				t.Errorf("%s rows of the label that was rolled back first", got)
+			}
+			b.wantSwept()
+		})
+	}
+}
+
+// TestLabelNeedsLedger: without a ledger a label is refused.
+func TestLabelNeedsLedger(t *testing.T) {
+	t.Parallel()
+	b := newPlainBed(t, testenv.Postgres(t), Options{}, nil)
+	c := b.proxied()
+	must(t, c, createT)
+	o := copyIn(c, "COPY t FROM STDIN (LABEL 'a')", strings.NewReader("1\ta\n"))
+	if o.err == nil || o.err.Code != "0A000" || !strings.Contains(o.err.Message, "not_installed") {
+		t.Error(o)
+	}
+}
