@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"os"
 	"strconv"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -60,7 +60,7 @@ func self() checkpoint.Proxy {
 		host = "unknown"
 	}
 	pid := os.Getpid()
-	return checkpoint.Proxy{Owner: host + "/" + strconv.Itoa(pid) + "/" + uuid.NewString()[:8], Host: host, PID: pid}
+	return checkpoint.Proxy{Owner: host + "/" + strconv.Itoa(pid) + "/" + rand.Text()[:8], Host: host, PID: pid}
 }
 
 // discover looks up the databases of the server in which a ledger is installed,
