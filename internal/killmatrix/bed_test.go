@@ -43,6 +43,7 @@ type bed struct {
 	loads   atomic.Int64
 	clients int
 	most    int64
+	rows    int
 	counted map[string]bool // loads of the ledger that earlier rounds accounted for
 	// recovers: proxies settle the loads of dead ones.
 	recovers bool
@@ -57,6 +58,8 @@ type options struct {
 	proxies int
 	clients int
 	most    int64    // transactions of each client in a round; 0: no limit
+	rows    int      // the fewest of a COPY
+	parts   bool     // for gate
 	env     []string // settings of the proxies
 }
 
@@ -65,8 +68,8 @@ func newBed(t testing.TB, o options) *bed {
 	s3 := testenv.S3(t)
 	tr := &trigger{}
 	b := &bed{
-		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr}, prefix: s3.Prefix(t), store: s3.Store(t),
-		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most,
+		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr, parts: o.parts}, prefix: s3.Prefix(t), store: s3.Store(t),
+		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most, rows: cmp.Or(o.rows, 150),
 		// A commit must survive a crash of the server.
 		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
 	}
@@ -90,7 +93,7 @@ func newBed(t testing.TB, o options) *bed {
 		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
 	}, append(s3.Env(), o.env...)...)
 	if b.recovers = known("lease.timeout"); b.recovers {
-		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout.String())
+		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms")
 	}
 	for range cmp.Or(o.proxies, 1) {
 		door := newRelay(t, tr, "127.0.0.1:1")

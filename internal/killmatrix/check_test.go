@@ -125,6 +125,9 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	if err != nil {
 		return []string{err.Error()}
 	}
+	if rows, err := b.sql("SELECT process_id FROM pgbulk.staged WHERE NOT done"); err != nil || len(rows) > 0 {
+		problems = append(problems, fmt.Sprintf("%d staged loads wait, %v", len(rows), err))
+	}
 	free := make(map[int64]string) // the transactions of loads, by their rows
 	for _, f := range all {
 		free[f.rows] = f.txs

@@ -22,8 +22,10 @@ type client struct {
 	rng   *rand.Rand
 	conn  *pgconn.PgConn
 	units []*unit
-	ended atomic.Int64 // units
-	most  int64        // units that it runs; 0: as many as it can
+	// session is the first unit of the connection.
+	session int
+	ended   atomic.Int64 // units
+	most    int64        // units that it runs; 0: as many as it can
 	// complaints are answers that the client should not have got.
 	complaints []string
 }
@@ -97,7 +99,7 @@ func (c *client) connect(stop <-chan struct{}) bool {
 	conn, err := pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%s dbname=%s user=postgres sslmode=disable options='-c pgbulk.ack=%s'",
 		c.door.addr[strings.LastIndexByte(c.door.addr, ':')+1:], c.b.db, c.b.ack))
 	if err == nil {
-		c.conn = conn
+		c.conn, c.session = conn, len(c.units)
 		return true
 	}
 	select {
@@ -109,6 +111,9 @@ func (c *client) connect(stop <-chan struct{}) bool {
 
 // unit runs one transaction; an error means that the connection is gone.
 func (c *client) unit(u *unit) error {
+	if c.b.gate.parts {
+		return c.single(u, c.copyRows) // they are large
+	}
 	switch c.rng.IntN(10) {
 	case 0, 1, 2, 3:
 		return c.single(u, c.copyRows)
@@ -123,10 +128,13 @@ func (c *client) unit(u *unit) error {
 	case 8:
 		u.what = "savepoint"
 		return c.block(u, func() error { return c.savepoint(u) }, "COMMIT")
-	default:
-		u.what = "bad data"
-		return c.bad(u)
 	}
+	if c.b.ack == staged {
+		u.what = "flush"
+		return c.flush(u)
+	}
+	u.what = "bad data"
+	return lost(c.refused(u))
 }
 
 // single is a statement outside a transaction block.
@@ -219,12 +227,29 @@ func (c *client) savepoint(u *unit) error {
 	return err
 }
 
-// bad is a COPY of which one row is refused.
-func (c *client) bad(u *unit) error {
-	if c.b.ack != loaded {
-		return nil // it would be kept, for somebody to look at
+// flush waits for what this session has staged, and looks whether it has come.
+func (c *client) flush(u *unit) error {
+	if err := c.exec(u, "SELECT pgbulk.flush()", "SELECT 1"); err != nil {
+		if !errors.Is(err, errLost) {
+			c.complain(u, err)
+		}
+		return lost(err)
 	}
-	return lost(c.refused(u))
+	for _, mine := range c.units[c.session : len(c.units)-1] {
+		for _, l := range mine.loads {
+			if mine.fate != committed || l.undone {
+				continue
+			}
+			if err := c.exec(u, fmt.Sprintf("SELECT 1 FROM (SELECT load FROM t UNION ALL SELECT load FROM u) x WHERE load = %d", l.id), fmt.Sprintf("SELECT %d", l.rows)); err != nil {
+				if !errors.Is(err, errLost) {
+					c.complain(u, err)
+				}
+				return lost(err)
+			}
+		}
+	}
+	c.session = len(c.units) - 1 // what has come need not be looked at again
+	return nil
 }
 
 // refused loads rows of which the last is bad, and demands the error.
@@ -247,12 +272,16 @@ func (c *client) refused(u *unit) error {
 // that each can be told in the ledger; those of COPYs are even.
 func (c *client) load(u *unit) *load {
 	id := c.b.loads.Add(1)
-	l := &load{id: id, rows: 150 + 2*int(id*761%1501)}
+	l := &load{id: id, rows: c.b.rows + 2*int(id*761%1501)}
 	u.loads = append(u.loads, l)
 	return l
 }
 
 func (c *client) complain(u *unit, err error) {
+	var e *pgconn.PgError
+	if c.b.ack == staged && errors.As(err, &e) && e.Code == "58000" {
+		return // what is not durable can't be acknowledged, and the rows are gone
+	}
 	c.complaints = append(c.complaints, fmt.Sprintf("%s: %v\n\t%s", u.what, err, strings.Join(u.log, "\n\t")))
 }
 

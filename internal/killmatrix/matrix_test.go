@@ -86,7 +86,11 @@ func (b *bed) round(p point, a action, n int) {
 	rng := random(b.ack, p, a, n)
 	name := fmt.Sprintf("-killmatrix.seed %d -killmatrix.point '%s' -killmatrix.action '%s', ack %s, round %d", *seed, p, a, b.ack, n)
 	crowd := b.crowd(rng)
-	fired := b.trigger.arm(p, 1+rng.IntN(6), b.act(a, rng))
+	most := 6 // times that the point is passed before
+	if b.gate.parts {
+		most = 2
+	}
+	fired := b.trigger.arm(p, 1+rng.IntN(most), b.act(a, rng))
 	select {
 	case <-fired:
 		b.repair(a, rng)
