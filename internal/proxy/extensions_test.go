@@ -14,7 +14,8 @@ import (
 func TestExtensionsRefused(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, Options{}, func(c *config.Config) { c.Stage.MinBytes = mib })
-	must(t, b.direct(), createT+"; CREATE VIEW v AS SELECT * FROM t")
+	role := b.pg.NewRole(t, "")
+	must(t, b.direct(), createT+"; CREATE VIEW v AS SELECT * FROM t; CREATE TABLE r (id int PRIMARY KEY); ALTER TABLE r ENABLE ROW LEVEL SECURITY; GRANT ALL ON r TO "+role)
 	c := b.proxied()
 	for _, tc := range []struct{ set, sql, want string }{
 		{"", "COPY t FROM STDIN (MODE replace)", "22023 pgbulkproxy: COPY option MODE must be append, overwrite, upsert or merge"},
@@ -23,6 +24,9 @@ func TestExtensionsRefused(t *testing.T) {
 		{"", "COPY v FROM STDIN (MODE append)", `42809 cannot copy to view "v"`},
 		{"", "COPY t FROM STDIN (MODE append) WHERE note > 'a'", "0A000 pgbulkproxy: COPY option MODE is not supported here (where)"},
 		{"", "COPY t FROM STDIN (MODE append) WHERE none", `42703 column "none" does not exist`},
+		{"SET ROLE " + role, "COPY r FROM STDIN (ON_CONFLICT update)", "0A000 COPY FROM not supported with row-level security"},
+		{"SET ROLE " + role + "; SET pgbulk.on_conflict = 'nothing'", "COPY r FROM STDIN", "0A000 COPY FROM not supported with row-level security"},
+		{"SET ROLE " + role, "COPY t FROM STDIN (ON_CONFLICT update)", "42501 permission denied for table t"},
 		{"SET pgbulk.on_conflict = 'replace'", copyText, "22023 pgbulkproxy: setting pgbulk.on_conflict must be nothing, update or error"},
 		{"SET pgbulk.on_conflict = 'replace'", "COPY t FROM STDIN (ON_CONFLICT error)", ""},
 		{"SET pgbulk.max_error_records = 'x'", "COPY t FROM STDIN (MODE append)", "22023 pgbulkproxy: setting pgbulk.max_error_records must be a number of rows, 0 or more"},
@@ -48,7 +52,7 @@ func TestExtensionsRefused(t *testing.T) {
 			if got != tc.want || c.TxStatus() != status {
 				t.Errorf("%s; %s; %s\n got %s, status %c\nwant %s, status %c", tc.set, block, tc.sql, got, c.TxStatus(), tc.want, status)
 			}
-			must(t, c, "ROLLBACK; TRUNCATE t")
+			must(t, c, "ROLLBACK; RESET ROLE; TRUNCATE t")
 		}
 	}
 }
