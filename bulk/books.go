@@ -27,6 +27,8 @@ type books struct {
 	since time.Time
 	// keeps: the files are somebody's else to delete. The goroutine's own.
 	keeps bool
+	// status is what the ledger shows of the load at its end. The goroutine's own.
+	status checkpoint.Status
 	// unsettled is the end that the ledger could not be told. The goroutine's own.
 	unsettled *checkpoint.Outcome
 }
@@ -137,7 +139,7 @@ func (b *books) close(err error) {
 // imported keeps its files; so does one of which that is not known yet.
 func (b *books) settle(ctx context.Context, o checkpoint.Outcome) error {
 	status, err := b.ld.db.Ledger.Settle(ctx, o)
-	b.unsettled = nil
+	b.unsettled, b.status = nil, status
 	if err != nil && !errors.Is(err, checkpoint.ErrUnknownLoad) {
 		b.unsettled = &o
 	}
@@ -246,9 +248,9 @@ func (b *books) sweep() {
 	if len(keys) == 0 || b.ld.l.sweeper == nil || b.keeps {
 		return
 	}
-	var swept func(context.Context) error
-	if db := b.ld.db; db != nil {
-		swept = func(ctx context.Context) error { return db.Ledger.MarkSwept(ctx, b.ld.id) }
+	if b.ld.db == nil {
+		b.ld.l.sweeper.Schedule(keys, nil)
+		return
 	}
-	b.ld.l.sweeper.Schedule(keys, swept)
+	b.ld.l.sweeper.Ended(b.ld.db.Ledger, checkpoint.Swept{ProcessID: b.ld.id, Keys: keys, Completed: b.status == checkpoint.Completed})
 }

@@ -103,7 +103,7 @@ func (im *Importer) imported(db *Database, h checkpoint.Staged, began time.Time)
 	for i, f := range h.Files {
 		keys[i] = f.Key
 	}
-	im.deps.Sweeper.Schedule(keys, func(ctx context.Context) error { return db.Ledger.MarkSwept(ctx, h.ProcessID) })
+	im.deps.Sweeper.Ended(db.Ledger, checkpoint.Swept{ProcessID: h.ProcessID, Keys: keys, Completed: true})
 }
 
 func isFenced(err error) bool {

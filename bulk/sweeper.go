@@ -1,8 +1,10 @@
 package bulk
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"path"
 	"slices"
 	"sync"
 	"time"
@@ -14,11 +16,21 @@ import (
 // Sweeper deletes the files of loads that have ended, after a grace period: a
 // server that still reads one is not disturbed, and a person can look at them.
 type Sweeper struct {
+	// Keep leaves the files of loads that succeeded where they are, and puts a
+	// manifest beside them; only loads in a ledger can be kept.
+	Keep bool
+	// Labels is how long the ledgers remember labels; zero is for ever.
+	Labels time.Duration
+	// Uploads, unless nil, has uploads that never ended given up: those of keys
+	// that it returns.
+	Uploads func() (prefix string, l store.Lister)
+
 	store    store.Store
 	grace    time.Duration
 	interval time.Duration
 	ledgers  func() []checkpoint.Ledger
 	log      *slog.Logger
+	tidied   time.Time // when labels and uploads were looked at; Run's own
 
 	mu   sync.Mutex
 	due  []sweep // in order of time
@@ -51,6 +63,33 @@ func (s *Sweeper) Schedule(keys []string, swept func(context.Context) error) {
 	}
 }
 
+// Ended schedules what is to become of the files of a load that the ledger knows
+// to have ended.
+func (s *Sweeper) Ended(l checkpoint.Sweeps, ended checkpoint.Swept) {
+	keys := ended.Keys
+	if s.Keep && ended.Completed {
+		keys = nil
+	}
+	s.Schedule(keys, func(ctx context.Context) error { return s.mark(ctx, l, ended) })
+}
+
+// mark does what is left when the files of a load are deleted, or kept.
+func (s *Sweeper) mark(ctx context.Context, l checkpoint.Sweeps, ended checkpoint.Swept) error {
+	if s.Keep && ended.Completed && len(ended.Keys) > 0 {
+		text, err := l.Manifest(ctx, ended.ProcessID)
+		if err != nil {
+			return err
+		}
+		if err := s.store.Put(ctx, manifestKey(ended.Keys[0]), bytes.NewReader(text)); err != nil {
+			return err
+		}
+	}
+	return l.MarkSwept(ctx, ended.ProcessID)
+}
+
+// manifestKey lies beside the load's first file.
+func manifestKey(first string) string { return path.Dir(first) + "/manifest.json" }
+
 // Run sweeps until ctx ends.
 func (s *Sweeper) Run(ctx context.Context) {
 	orphans := time.NewTicker(s.interval)
@@ -68,6 +107,7 @@ func (s *Sweeper) Run(ctx context.Context) {
 		case <-orphans.C:
 			timer.Stop()
 			s.sweepLedgers(ctx)
+			s.tidy(ctx)
 		}
 	}
 }
@@ -124,9 +164,43 @@ func (s *Sweeper) insert(one sweep) {
 	s.due = slices.Insert(s.due, i, one)
 }
 
+const (
+	// tidyEvery is the time between two looks at what is old by any measure.
+	tidyEvery = time.Hour
+	// uploadAge is how old an upload is that no proxy can be busy with.
+	uploadAge = 24 * time.Hour
+)
+
+// tidy forgets old labels and gives up uploads that never ended. An object comes
+// to be only when its upload ends, so nothing of a load depends on these.
+func (s *Sweeper) tidy(ctx context.Context) {
+	if time.Since(s.tidied) < tidyEvery {
+		return
+	}
+	s.tidied = time.Now()
+	if s.Labels > 0 && s.ledgers != nil {
+		for _, l := range s.ledgers() {
+			if _, err := l.DropLabels(ctx, time.Now().Add(-s.Labels)); err != nil {
+				s.log.Warn("forget old labels", "error", err)
+			}
+		}
+	}
+	if s.Uploads == nil {
+		return
+	}
+	prefix, l := s.Uploads()
+	if n, err := l.AbortUploads(ctx, prefix, time.Now().Add(-uploadAge)); err != nil {
+		s.log.Warn("give up uploads that never ended", "error", err)
+	} else if n > 0 {
+		s.log.Info("gave up uploads that never ended", "uploads", n)
+	}
+}
+
 func (s *Sweeper) delete(ctx context.Context, keys []string, swept func(context.Context) error) error {
-	if err := s.store.Delete(ctx, keys...); err != nil {
-		return err
+	if len(keys) > 0 {
+		if err := s.store.Delete(ctx, keys...); err != nil {
+			return err
+		}
 	}
 	if swept == nil {
 		return nil
@@ -149,7 +223,11 @@ func (s *Sweeper) sweepLedgers(ctx context.Context) {
 			continue
 		}
 		for _, ld := range loads {
-			err := s.delete(ctx, ld.Keys, func(ctx context.Context) error { return l.MarkSwept(ctx, ld.ProcessID) })
+			keys := ld.Keys
+			if s.Keep && ld.Completed {
+				keys = nil
+			}
+			err := s.delete(ctx, keys, func(ctx context.Context) error { return s.mark(ctx, l, ld) })
 			if err != nil {
 				s.log.Warn("sweep files of an old load", "load", ld.ProcessID, "error", err)
 			}

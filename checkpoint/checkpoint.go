@@ -114,6 +114,8 @@ func (o Outcome) validate() error {
 type Swept struct {
 	ProcessID string
 	Keys      []string
+	// Completed: its rows are in the table.
+	Completed bool
 }
 
 // Books is what a load on a client's session writes. Of all interfaces here: it
@@ -147,6 +149,9 @@ type Sweeps interface {
 	Due(ctx context.Context, before time.Time, limit int) ([]Swept, error)
 	// MarkSwept records that the files of a load are deleted.
 	MarkSwept(ctx context.Context, processIDs ...string) error
+	// Manifest returns what is to be known of a load whose files are kept, as
+	// JSON: docs/staging.md has the fields.
+	Manifest(ctx context.Context, processID string) ([]byte, error)
 	// DropLabels forgets the labels that were claimed before the given time.
 	DropLabels(ctx context.Context, before time.Time) (int64, error)
 }

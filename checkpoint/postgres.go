@@ -124,13 +124,13 @@ func (p *Postgres) Settle(ctx context.Context, o Outcome) (Status, error) {
 	return *status, nil
 }
 
-const dueSQL = `SELECT l.process_id, coalesce(array_agg(f.key ORDER BY f.file) FILTER (WHERE f.key IS NOT NULL), '{}')
-FROM (SELECT process_id, end_time FROM pgbulk.load
+const dueSQL = `SELECT l.process_id, coalesce(array_agg(f.key ORDER BY f.file) FILTER (WHERE f.key IS NOT NULL), '{}'), l.status = 'COMPLETED'
+FROM (SELECT process_id, end_time, status FROM pgbulk.load
        WHERE swept_time IS NULL AND end_time IS NOT NULL AND end_time < $1
          AND NOT (ack = 'staged' AND status = 'FAILED')
        ORDER BY end_time, process_id LIMIT $2) l
 LEFT JOIN pgbulk.known_file f ON f.process_id = l.process_id
-GROUP BY l.process_id, l.end_time ORDER BY l.end_time, l.process_id`
+GROUP BY l.process_id, l.end_time, l.status ORDER BY l.end_time, l.process_id`
 
 // Due implements Sweeps: oldest first. Loads without files are among them.
 func (p *Postgres) Due(ctx context.Context, before time.Time, limit int) ([]Swept, error) {

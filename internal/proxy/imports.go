@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"time"
@@ -17,7 +18,10 @@ import (
 )
 
 // importSession implements bulk.ImportSession over a connection of its own.
-type importSession struct{ conn *pgconn.PgConn }
+type importSession struct {
+	conn *pgconn.PgConn
+	cfg  *pgconn.Config
+}
 
 func connectForImport(ctx context.Context, cfg pgconn.Config, idle time.Duration) (bulk.ImportSession, error) {
 	own := cfg.Copy()
@@ -27,7 +31,7 @@ func connectForImport(ctx context.Context, cfg pgconn.Config, idle time.Duration
 	if err != nil {
 		return nil, err
 	}
-	return importSession{conn}, nil
+	return importSession{conn, &cfg}, nil
 }
 
 // Role implements bulk.ImportSession.
@@ -36,13 +40,28 @@ func (s importSession) Role() string { return s.conn.ParameterStatus("session_au
 // PID implements bulk.ImportSession.
 func (s importSession) PID() uint32 { return s.conn.PID() }
 
-// Run implements bulk.ImportSession. When ctx ends the server is asked to cancel.
+// Run implements bulk.ImportSession. When ctx ends, so does the session on the
+// server: users' code that runs there may ignore a cancel.
 func (s importSession) Run(ctx context.Context, sql string) error {
 	_, err := s.conn.Exec(ctx, sql).ReadAll()
+	if ctx.Err() != nil {
+		return errors.Join(err, s.terminate(context.WithoutCancel(ctx)))
+	}
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
 		return pgerr.New(e.Code, "%s", e.Message).With('D', e.Detail)
 	}
+	return err
+}
+
+// terminate ends the session from another one.
+func (s importSession) terminate(ctx context.Context) error {
+	cfg, err := pgx.ParseConfig("")
+	if err != nil {
+		return err
+	}
+	cfg.Config = *s.cfg.Copy()
+	_, err = query(ctx, cfg, fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d)::pg_catalog.text", s.conn.PID()))
 	return err
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -284,5 +285,91 @@ func TestLabelNeedsLedger(t *testing.T) {
 	o := copyIn(c, "COPY t FROM STDIN (LABEL 'a')", strings.NewReader("1\ta\n"))
 	if o.err == nil || o.err.Code != "0A000" || !strings.Contains(o.err.Message, "not_installed") {
 		t.Error(o)
+	}
+}
+
+// TestStagedImportTimeout: an import that takes too long is ended, even if it
+// ignores a cancel, and tried again.
+func TestStagedImportTimeout(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, func(c *config.Config) { c.Load.ImportTimeout = time.Second })
+	c := b.proxied()
+	must(t, c, createT+`; CREATE TABLE slow (on_ bool); INSERT INTO slow VALUES (true);
+		CREATE FUNCTION check_note(text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+			WHILE (SELECT on_ FROM public.slow) LOOP
+				BEGIN PERFORM pg_sleep(600); EXCEPTION WHEN query_canceled THEN NULL; END;
+			END LOOP; RETURN true; END $$;
+		ALTER TABLE t ADD CHECK (check_note(note))`)
+	must(t, c, setStaged)
+	if o := copyIn(c, copyText, strings.NewReader("1\ta\n")); o.tag != "COPY 1" {
+		t.Fatal(o)
+	}
+	eventually(t, copyLimit, func() string {
+		if b.metric(t, "pgbulk_imports_total", "result", "retry") == 0 {
+			return "no import was tried again"
+		}
+		return ""
+	})
+	must(t, b.direct(), "UPDATE slow SET on_ = false")
+	must(t, c, flush)
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+	b.wantSwept()
+}
+
+// TestKeepFiles: what was loaded stays, with a manifest; what was not, goes.
+func TestKeepFiles(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, func(c *config.Config) { c.Sweep.Keep = config.KeepAlways })
+	c := b.proxied()
+	must(t, c, createT)
+	for i, ack := range []string{"loaded", "staged"} {
+		must(t, c, "SET pgbulk.ack = '"+ack+"'")
+		data := generate(3000, func(j int) string { return fmt.Sprintf("%d\tnote that makes files of some length\n", 10000*i+j) })
+		if o := copyIn(c, copyText, bytes.NewReader(data)); o.tag != "COPY 3000" {
+			t.Fatal(o)
+		}
+		must(t, c, flush)
+		must(t, c, "BEGIN")
+		if o := copyIn(c, copyText, strings.NewReader("-1\ta\n")); o.tag != "COPY 1" {
+			t.Fatal(o)
+		}
+		must(t, c, "ROLLBACK")
+	}
+	st := testenv.S3(t).Store(t)
+	want := must(t, b.direct(), `SELECT string_agg(key, ' ' ORDER BY key) FROM (
+		SELECT key FROM pgbulk.load_file JOIN pgbulk.load USING (process_id) WHERE status = 'COMPLETED'
+		UNION SELECT regexp_replace(key, '[^/]*$', 'manifest.json') FROM pgbulk.load_file JOIN pgbulk.load USING (process_id) WHERE status = 'COMPLETED') x`)
+	eventually(t, copyLimit, func() string {
+		var keys []string
+		for info, err := range st.List(context.Background(), b.prefix) {
+			if err != nil {
+				return err.Error()
+			}
+			keys = append(keys, info.Key)
+		}
+		if got := strings.Join(keys, " "); got != want {
+			return "the store has " + got + ", want " + want
+		}
+		return ""
+	})
+	for _, key := range strings.Fields(want) {
+		if !strings.HasSuffix(key, "manifest.json") {
+			continue
+		}
+		r, err := st.Open(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m struct {
+			Version, Rows int
+			Table         string
+			Files         []struct{ Key, Checksum string }
+		}
+		if err := json.NewDecoder(r).Decode(&m); err != nil || m.Version != 1 || m.Rows != 3000 || m.Table != "t" || len(m.Files) == 0 || !strings.Contains(want, m.Files[0].Key) {
+			t.Errorf("manifest %+v, %v", m, err)
+		}
+		_ = r.Close()
 	}
 }
