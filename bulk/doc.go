@@ -32,6 +32,11 @@
 //  7. Settle tells the ledger how the transaction ended. After a grace period
 //     the sweeper deletes the files.
 //
+// A load that is acknowledged when staged (stage.go) stops at 4: when all files
+// are durable, a row in the client's transaction says that they are to be imported,
+// and the Importer of any proxy does that (importer.go, import.go). The Importer
+// also settles what lost proxies have left.
+//
 // To debug a load, follow its process_id: it is in the log lines, the S3 keys
 // and the ledger.
 package bulk
