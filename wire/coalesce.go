@@ -49,17 +49,18 @@ const (
 	restMax   = 100_000
 )
 
-// coalescing is what a session remembers from one run to the next. session.mu
-// guards it.
+// coalescing is what a session remembers from one run to the next. Like a run it
+// belongs to whoever reads the client.
 type coalescing struct {
 	hope hope
-	// inserts is how many INSERTs were relayed, or taken, with nothing between them;
-	// prev is how the last one begins.
+	// inserts is how many INSERTs that begin with prev were relayed, or taken, with
+	// nothing between them.
 	inserts int
 	prev    []byte
 	// isInsert: the frame at hand is one.
 	isInsert bool
-	// usual: the INSERT at the front of the buffer goes as without the setting.
+	// usual: the INSERT at hand, or at the front of the buffer, is counted and goes
+	// as without the setting.
 	usual bool
 	short int // short runs in a row
 	// rest is how many INSERTs that begin with tired are still relayed without a
@@ -87,16 +88,23 @@ func (c *coalescing) mentioned() {
 	c.hope, c.short, c.rest, c.last = hopeOn, 0, 0, 0
 }
 
-// wants says whether a run may begin with an INSERT of this text; front says that
-// it stands at the front of the buffer.
-func (c *coalescing) wants(text []byte, front bool) bool {
-	if c.hope == hopeOff || c.usual && front || c.resting(text) {
+// considered says whether the INSERT at hand was counted before, when less of what
+// follows had come; front says that it stands at the front of the buffer.
+func (c *coalescing) considered(front bool) bool {
+	c.isInsert = true
+	return c.usual && front
+}
+
+// wants says whether a run may begin with an INSERT of this text.
+func (c *coalescing) wants(text []byte) bool {
+	if c.hope == hopeOff || c.resting(text) {
 		return false
 	}
+	before := 1
 	if c.hope == hopeUnknown {
-		return c.inserts >= probeAfter
+		before = probeAfter
 	}
-	return c.inserts > 0 && len(c.prev) > 0 && bytes.HasPrefix(text, c.prev)
+	return c.inserts >= before && bytes.HasPrefix(text, c.prev)
 }
 
 func (c *coalescing) resting(text []byte) bool { return c.rest > 0 && bytes.HasPrefix(text, c.tired) }
@@ -104,13 +112,13 @@ func (c *coalescing) resting(text []byte) bool { return c.rest > 0 && bytes.HasP
 // insert notes an INSERT in whose place no run begins; head is how those of its
 // kind begin.
 func (c *coalescing) insert(head []byte) {
-	c.isInsert = true
-	if c.inserts++; c.resting(head) {
+	if c.usual = true; c.resting(head) {
 		c.rest--
 	}
-	if c.hope == hopeOn {
-		c.prev = append(c.prev[:0], head...)
+	if !bytes.Equal(c.prev, head) {
+		c.inserts, c.prev = 0, append(c.prev[:0], head...)
 	}
+	c.inserts++
 }
 
 // relayed notes that the frame at hand goes to the server.
@@ -149,10 +157,10 @@ func (s *session) coalesceQuery(f clientFrame, text []byte) bool {
 		return false
 	}
 	n := rewrite.InsertHead(text)
-	if n == 0 || n > maxShape {
+	if n == 0 || n > maxShape || c.considered(f.at == 0) {
 		return false
 	}
-	if f.size <= maxJoined && c.wants(text, f.at == 0) {
+	if f.size <= maxJoined && c.wants(text) {
 		return true
 	}
 	c.insert(text[:n])
@@ -163,11 +171,11 @@ func (s *session) coalesceQuery(f clientFrame, text []byte) bool {
 // begin with it. It holds s.mu.
 func (s *session) coalesceBind(f clientFrame, name []byte, st *preparedInsert) lookedAhead {
 	c := &s.coal
-	if c.hope == hopeOff || s.status != 'T' || st.parsed && st.stmt == nil {
+	if c.hope == hopeOff || s.status != 'T' || st.parsed && st.stmt == nil || c.considered(f.at == 0) {
 		return batchRelay
 	}
 	// Behind a Bind or Execute of the same pipeline no statement of ours may come.
-	if f.at >= s.plain && !(s.unsynced && s.executed) && c.wants(st.sql, f.at == 0) {
+	if f.at >= s.plain && !(s.unsynced && s.executed) && c.wants(st.sql) {
 		if u := unitAt(f.ahead, name); u.state != batchRelay {
 			return u.state
 		}
@@ -179,9 +187,7 @@ func (s *session) coalesceBind(f clientFrame, name []byte, st *preparedInsert) l
 // onCoalesce begins a run with the INSERT at the front of the buffer. If it can't,
 // the INSERT goes as without the setting.
 func (s *session) onCoalesce() error {
-	s.mu.Lock()
 	s.coal.usual = true
-	s.mu.Unlock()
 	r := &run{s: s}
 	var err error
 	if s.cr.Buffered()[0] == 'Q' {
@@ -197,11 +203,9 @@ func (s *session) onCoalesce() error {
 		return err
 	}
 	s.log.Debug("not coalesced", "stmt", rewrite.KindInsert, "reason", rewrite.Reason(no))
-	s.mu.Lock()
 	if s.coal.hope != hopeOff {
 		s.coal.tire(s.coal.prev)
 	}
-	s.mu.Unlock()
 	if r.opened && r.batch != nil {
 		return s.restoreUnnamed()
 	}
@@ -315,9 +319,7 @@ func (s *session) beginRun(r *run) error {
 		return err
 	}
 	if t.insp != nil {
-		s.mu.Lock()
 		s.coal.learn(t.insp.Coalesces())
-		s.mu.Unlock()
 	}
 	switch {
 	case t.insp == nil || d.Way != rewrite.Stream || d.Method != rewrite.MethodRows:
@@ -340,9 +342,6 @@ func (s *session) beginRun(r *run) error {
 		return notCoalesced(rewrite.ReasonConstant)
 	}
 	s.cr.Discard(n)
-	s.inserts = r
-	s.mu.Lock()
-	s.coal.usual = false
-	s.mu.Unlock()
+	s.inserts, s.coal.usual = r, false
 	return s.writeClient(append(pending, r.replies...))
 }

@@ -18,9 +18,7 @@ func (s *session) endRun() error {
 	r := s.inserts
 	s.inserts = nil
 	defer r.drop()
-	s.mu.Lock()
 	s.coal.ended(r.inserts)
-	s.mu.Unlock()
 	typ, exit, err := s.exitAtFront()
 	if err != nil {
 		return err
@@ -32,9 +30,7 @@ func (s *session) endRun() error {
 	if err != nil || failed == nil {
 		return err
 	}
-	s.mu.Lock()
 	s.coal.tire(nil)
-	s.mu.Unlock()
 	if typ == 'P' && exit == rewrite.ExitRollback {
 		return nil // the server takes it in a failed transaction
 	}

@@ -398,7 +398,7 @@ func (t *insertTask) succeed(size int) error {
 // reply ends the statement, and returns what the client gets.
 func (t *insertTask) reply(size int) []byte {
 	s := t.s
-	s.replays = 0
+	s.replays, s.coal.usual = 0, false
 	out := t.kept
 	if t.batch != nil {
 		out = t.batch.appendReplies(s.takeBuffer(), s.cr.Buffered(), t.rowDescription, t.kept, t.tag)
@@ -435,7 +435,7 @@ func withoutCopy(context string) string {
 // fail answers the client with an error.
 func (t *insertTask) fail(e *pgerr.Error, size int) error {
 	s := t.s
-	s.last = nil
+	s.last, s.coal.usual = nil, false
 	s.cr.Discard(size)
 	var out []byte
 	if t.batch != nil {

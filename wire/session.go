@@ -67,7 +67,6 @@ type session struct {
 	// pending are messages that the server sent while it was busy with us, and
 	// which it sends before a ReadyForQuery natively.
 	pending []byte
-	coal    coalescing
 	// copyWait is closed when a replayed COPY has begun.
 	copyWait chan struct{}
 	// fatal is the server's last word, or ours.
@@ -95,6 +94,7 @@ type session struct {
 	resolver     resolver
 	// flight is an INSERT that the event loop has sent on.
 	flight *flight
+	coal   coalescing
 	// inserts are those that are answered and not sent.
 	inserts *run
 	// insertAhead: the INSERT at which the walk stopped is next.

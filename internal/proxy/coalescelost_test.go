@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 // heldRun is a session with some INSERTs that are answered and not sent. Whoever
@@ -160,6 +161,42 @@ func TestCoalesceTLS(t *testing.T) {
 	}
 	if n := b.metric(t, "pgbulk_statements_total", coalesced...); n < 7000 {
 		t.Errorf("%v coalesced: %s", n, b.decisions(t))
+	}
+}
+
+// TestCoalescePieces: it does not matter in which pieces the messages come.
+func TestCoalescePieces(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 3, 7, 50, 1000} {
+		b, c := coalescing(t)
+		prepareInsert(t, c)
+		must(t, c, "BEGIN")
+		r := raw(t, c)
+		var p []byte
+		const n = 30
+		for i := 1; i <= n; i++ {
+			p = frame.AppendString(p, 'Q', fmt.Sprintf("INSERT INTO t (id, p) VALUES (%d, 0)", i))
+		}
+		for i := n + 1; i <= 2*n; i++ {
+			id := fmt.Sprint(i)
+			bind := append([]byte("\x00i\x00\x00\x00\x00\x02\x00\x00\x00"), byte(len(id)))
+			bind = append(append(bind, id...), "\x00\x00\x00\x010\x00\x00"...)
+			p = frame.Append(frame.Append(p, 'B', bind), 'D', []byte("P\x00"))
+			p = frame.Append(frame.Append(p, 'E', make([]byte, 5)), 'S', nil)
+		}
+		p = frame.AppendString(p, 'Q', "COMMIT")
+		for at := 0; at < len(p); at += size {
+			r.send(p[at:min(at+size, len(p))])
+		}
+		for i := range 2*n + 1 {
+			if status, e := r.answers(); e != nil || (status == 'T') != (i < 2*n) {
+				t.Fatalf("pieces of %d, message %d: %+v, %c", size, i, e, status)
+			}
+		}
+		if got := must(t, b.direct(), "SELECT count(*) || ' ' || sum(id) FROM t"); got != fmt.Sprintf("%d %d", 2*n+1, n*(2*n+1)) {
+			t.Errorf("pieces of %d: rows and sum %s", size, got)
+		}
+		b.wantMetric(2*n-2, "pgbulk_statements_total", coalesced...)
 	}
 }
 
