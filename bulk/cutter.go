@@ -170,9 +170,12 @@ func (c *cutter) seal() *file {
 }
 
 // lineEnd returns how the last line of a file ends.
-func lineEnd(h *held) string {
-	tail := make([]byte, min(2, h.size))
-	if _, err := h.ReadAt(tail, h.size-int64(len(tail))); err != nil {
+func lineEnd(h *held) string { return lineEndAt(h, h.size) }
+
+// lineEndAt returns how the line before an offset ends.
+func lineEndAt(h *held, off int64) string {
+	tail := make([]byte, min(2, off))
+	if _, err := h.ReadAt(tail, off-int64(len(tail))); err != nil {
 		return "\n" // the file cannot be read: its load will fail
 	}
 	switch {

@@ -32,6 +32,10 @@ type file struct {
 	// server in a COPY.
 	raw bool
 
+	// tolerated: its bad rows are skipped; loaded is how many are in.
+	tolerated bool
+	loaded    int64
+
 	key     string
 	created time.Time
 	crc     uint32

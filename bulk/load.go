@@ -44,9 +44,11 @@ type Load struct {
 	uploads sync.WaitGroup
 	books   *books
 
-	// stopped is closed by stop; cause says why.
+	// stopped is closed by stop; cause says why. told is closed when the server
+	// has the cancel that stop sent.
 	stopOnce sync.Once
 	stopped  chan struct{}
+	told     chan struct{}
 	cause    error
 	timer    *time.Timer
 	// busy: a statement of the load runs on the server.
@@ -71,11 +73,10 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	if err != nil {
 		return nil, fmt.Errorf("make process id: %w", err)
 	}
-	scan, err := rows.New(rows.Options{
-		Format: string(spec.Statement.Format), Quote: spec.Statement.Quote, Escape: spec.Statement.Escape,
-		HeaderLines: spec.Statement.HeaderLines, Columns: len(spec.Decision.Ext.DataColumns(spec.Inspection)),
-		CSVMarker: spec.Inspection.Version < 180000,
-	})
+	if spec.tolerant() {
+		spec.Statement = spec.Statement.WithoutErrors()
+	}
+	scan, err := rows.New(spec.scanOptions())
 	if err != nil {
 		return nil, fmt.Errorf("scan rows: %w", err)
 	}
@@ -85,7 +86,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		files:   make(chan *file, l.cfg.Ahead+1),
 		slots:   make(chan struct{}, l.cfg.Ahead),
 		upload:  l.uploads(),
-		stopped: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
+		stopped: make(chan struct{}), told: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
 	}
 	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
 	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
@@ -118,7 +119,7 @@ func (ld *Load) open() (err error) {
 // since its statement arrived. Natively the clock runs while data arrives too.
 func (ld *Load) watchTimeout() {
 	limit := ld.spec.Inspection.StatementTimeout
-	if limit <= 0 || ld.spec.Decision.Method != rewrite.MethodExternal {
+	if limit <= 0 || ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() {
 		return // a COPY on the session is watched by the server
 	}
 	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() { ld.stop(errTimeout) })
@@ -295,12 +296,16 @@ func (ld *Load) Cancel() { ld.stop(errCancelled) }
 
 // stop ends the load for one of the reasons above, or an error of the caller's.
 func (ld *Load) stop(cause error) {
+	first := false
 	ld.stopOnce.Do(func() {
-		ld.cause = cause
+		first, ld.cause = true, cause
 		close(ld.stopped)
 	})
 	if ld.busy.Load() {
 		ld.sess.Cancel()
+	}
+	if first {
+		close(ld.told)
 	}
 }
 

@@ -215,6 +215,9 @@ type Spec struct {
 	Interrupt func(*pgerr.Error)
 }
 
+// tolerant says that bad rows are skipped.
+func (s *Spec) tolerant() bool { return s.Decision.Ext.IgnoreErrors }
+
 // Open is the SQL with which a load begins: it puts the session into a
 // transaction block, or behind a savepoint inside the client's own, takes the
 // lock that COPY takes first of all, and inspects the table under it. lock is its

@@ -153,6 +153,9 @@ func (ld *Load) complete() (int64, error) {
 	}
 	r := &ld.run
 	total := r.rows
+	if err := ld.flushRejects(); err != nil {
+		return 0, err
+	}
 	if r.copy != nil {
 		n, err := ld.endCopy(end)
 		if err != nil {
@@ -165,6 +168,8 @@ func (ld *Load) complete() (int64, error) {
 			}
 		}
 		ld.recordImports(n)
+	} else {
+		ld.recordImports(0)
 	}
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
 		return 0, ld.cause
@@ -179,6 +184,9 @@ func (ld *Load) complete() (int64, error) {
 	}
 	if r.begun && !ld.spec.CommitLater {
 		sql += "COMMIT"
+	}
+	if err := ld.tellSkipped(); err != nil {
+		return 0, err
 	}
 	if sql != "" {
 		if _, err := ld.exec(sql); err != nil {
@@ -238,7 +246,7 @@ func (ld *Load) endFrame() (Frame, error) {
 // rows the ledger would take the load for one that did not commit. n is the
 // number of rows that the server counted.
 func (ld *Load) recordImports(n int64) {
-	if ld.db == nil {
+	if ld.db == nil || len(ld.run.copied) == 0 {
 		return
 	}
 	var sql strings.Builder
@@ -247,6 +255,10 @@ func (ld *Load) recordImports(n int64) {
 		case <-f.uploaded: // feed has not waited if a cancel came, too late
 		case <-ld.ctx.Done():
 			return
+		}
+		if f.tolerated {
+			f.rows = f.loaded
+			n += f.rows
 		}
 		if f.raw && i == len(ld.run.copied)-1 {
 			f.rows = max(n, 0) // only the server knows

@@ -14,19 +14,20 @@ import (
 
 // loadRun is the state of the loader goroutine. It moves one way:
 //
+//	tolerant   files are loaded one by one by COPYs behind savepoints
 //	external   files are loaded one by one by the engine's external table
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
 //
 // A load by MethodCopy starts in native; so does one by MethodTable, whose COPY
-// fills a temporary table.
+// fills a temporary table. One that skips bad rows starts in tolerant.
 type loadRun struct {
 	// begun: the session is in a transaction block that the load opened.
 	begun bool
 	// savepoint: the savepoint pgbulkproxy is open; loaded: what lies behind it
 	// is a file that is in, and not one that failed.
 	savepoint, loaded bool
-	// files and rows that external tables have loaded.
+	// files and rows that external tables, or COPYs of a few rows, have loaded.
 	files int
 	rows  int64
 	// transfer is that of MethodTable, through the temporary table named.
@@ -43,6 +44,7 @@ type loadRun struct {
 	staged []engine.StagedFile
 	// repeated: a load with the same label was there before.
 	repeated bool
+	rejects  rejects
 	// reason why an external load went on natively, or "".
 	fallback rewrite.Reason
 }
@@ -82,7 +84,7 @@ func (ld *Load) work() error {
 
 // loadFiles loads the files as they come, until the data ends.
 func (ld *Load) loadFiles() error {
-	if ld.spec.Decision.Method != rewrite.MethodExternal {
+	if ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() {
 		if err := ld.startCopy(); err != nil {
 			return err
 		}
@@ -172,7 +174,11 @@ func (ld *Load) loadFile(f *file) error {
 	}
 	defer f.held.release()
 	if ld.run.copy == nil {
-		done, err := ld.tryExternal(f)
+		try := ld.tryExternal
+		if ld.spec.tolerant() {
+			try = ld.tryTolerant
+		}
+		done, err := try(f)
 		if done || err != nil {
 			return err
 		}

@@ -58,7 +58,8 @@ func labelSQL(op string, s Session, l Label, records int64, key []byte, expires 
 
 // Reject is one row that a load skipped.
 type Reject struct {
-	// Line is the row's first line, counted over the whole input from 1.
+	// Line is the row's line as the server counts it, over the whole input from 1:
+	// of a row of several lines the last.
 	Line int64
 	// Column is the column of the error, or empty.
 	Column            string

@@ -44,6 +44,12 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 			return c.refuse(&Refusal{Feature: a.By}, ReasonUnsupportedExtension)
 		}
 	}
+	if x.IgnoreErrors {
+		if reason := c.toleranceReason(in, &x); reason != ReasonNone {
+			return c.WithoutErrors().refuse(&Refusal{Feature: x.errorsBy(), Because: reason}, reason)
+		}
+		c = c.WithoutErrors()
+	}
 	for _, check := range []func(*CopyStatement, *Inspection, Caps) Reason{
 		tableReason, columnReason, sessionReason, encodingReason, versionReason,
 	} {
@@ -55,6 +61,9 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	}
 	if x.needsTable() {
 		return c.classifyTable(in, x)
+	}
+	if x.IgnoreErrors {
+		return Decision{Way: Stage, Method: MethodCopy, Reason: ReasonErrors, Ext: x}
 	}
 	if reason := copyReason(c, in, caps, &x); reason != ReasonNone {
 		return Decision{Way: Stage, Method: MethodCopy, Reason: reason, Ext: x}
@@ -237,6 +246,9 @@ func versionReason(c *CopyStatement, in *Inspection, _ Caps) Reason {
 		if o.used && in.Version < o.since {
 			return ReasonOptionVersion
 		}
+	}
+	if c.OnError == "ignore" && c.Format == FormatBinary {
+		return ReasonBadOption
 	}
 	return ReasonNone
 }

@@ -38,7 +38,7 @@ func (c *copyOptions) fitsFormat() bool {
 
 // fitsErrors checks ON_ERROR and REJECT_LIMIT, which belong together.
 func (c *copyOptions) fitsErrors() bool {
-	if c.Format == FormatBinary && c.OnError != "" && c.OnError != "stop" {
+	if c.Format == FormatBinary && c.OnError == "set_null" {
 		return false
 	}
 	return c.RejectLimit == 0 || c.OnError == "ignore"

@@ -29,6 +29,8 @@ type Extensions struct {
 	// a limit.
 	IgnoreErrors bool
 	MaxErrors    int64
+	// MaxErrorsOption: MaxErrors is REJECT_LIMIT, and not the setting.
+	MaxErrorsOption bool
 	// Staged: the answer may come as soon as the rows are durable in the store.
 	Staged bool
 
@@ -76,7 +78,7 @@ func features() map[Feature]bool {
 		FeatureOverwrite: true,
 		FeatureMerge:     true,
 		FeatureLabel:     true,
-		FeatureErrors:    false,
+		FeatureErrors:    true,
 		FeatureStaged:    true,
 	}
 }
@@ -140,7 +142,7 @@ func (c *CopyStatement) resolve(in *Inspection) (x Extensions, problem string) {
 		}
 	}
 	if x.ownErrors(c, in) {
-		x.IgnoreErrors, x.MaxErrors = true, c.RejectLimit
+		x.IgnoreErrors, x.MaxErrors, x.MaxErrorsOption = true, c.RejectLimit, true
 		x.ask(FeatureErrors, "COPY option ON_ERROR")
 	}
 	if x.Mode == LoadUpsert || x.Mode == LoadMerge {
@@ -150,16 +152,6 @@ func (c *CopyStatement) resolve(in *Inspection) (x Extensions, problem string) {
 		return x, "COPY options CONFLICT_TARGET and LAST_WINS need ON_CONFLICT, or MODE upsert or merge"
 	}
 	return x, ""
-}
-
-// ownErrors says whether ON_ERROR ignore is ours to do: where the server can't.
-// Where we can't either, the server says so.
-func (x *Extensions) ownErrors(c *CopyStatement, in *Inspection) bool {
-	native := 170000
-	if c.RejectLimit > 0 {
-		native = 180000
-	}
-	return Supported(FeatureErrors) && c.OnError == "ignore" && in.Version < native
 }
 
 // The readers of settings return what would be good where the value is not.

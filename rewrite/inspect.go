@@ -41,8 +41,9 @@ type Inspection struct {
 	Rules, Triggers bool
 	// ForeignKeys are those that the table's rows point with; SelfReference is one
 	// that may point to rows of the table itself.
-	ForeignKeys           bool
-	SelfReference         bool
+	ForeignKeys, SelfReference bool
+	// StatementTriggers are those of Triggers that see the whole statement.
+	StatementTriggers     bool
 	Deferrable, Exclusion bool
 	ForeignPartition      bool
 
@@ -119,8 +120,9 @@ type tableRow struct {
 	InsertColumns bool     `json:"insert_columns"`
 	RowSecurity   bool     `json:"row_security"`
 	Rules         bool     `json:"rules"`
-	// Triggers are four letters each, t or f: internal, of a foreign key,
-	// deferrable, of a foreign key into the table itself. Indexes are two: of an exclusion constraint, deferrable.
+	// Triggers are five letters each, t or f: internal, of a foreign key,
+	// deferrable, of a foreign key into the table itself, of the statement or with
+	// all its rows. Indexes are two: of an exclusion constraint, deferrable.
 	Triggers         []string `json:"triggers"`
 	Indexes          []string `json:"indexes"`
 	ForeignPartition bool     `json:"foreign_partition"`
@@ -236,11 +238,12 @@ func (in *Inspection) table(t *tableRow) {
 	in.Keys, in.Truncate = t.Keys, t.Truncate
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
 	for _, g := range t.Triggers {
-		if len(g) >= 3 {
+		if len(g) == 5 {
+			in.StatementTriggers = in.StatementTriggers || g[0] != 't' && g[4] == 't'
 			in.Triggers = in.Triggers || g[0] != 't'
 			in.ForeignKeys = in.ForeignKeys || g[1] == 't'
 			in.Deferrable = in.Deferrable || g[2] == 't'
-			in.SelfReference = in.SelfReference || len(g) > 3 && g[3] == 't'
+			in.SelfReference = in.SelfReference || g[3] == 't'
 		}
 	}
 	for _, i := range t.Indexes {

@@ -161,7 +161,7 @@ func summary(in *Inspection) string {
 		{in.BadColumns, "badcolumns"}, {in.IdentityAlways, "identity"}, {in.Generated, "generated"},
 		{!in.InsertPrivilege, "noinsert"}, {in.ColumnPrivilege && !in.InsertPrivilege, "somecolumns"},
 		{in.RowSecurity, "rls"}, {in.Rules, "rules"}, {in.Triggers, "triggers"}, {in.ForeignKeys, "fk"},
-		{in.SelfReference, "self"}, {in.Deferrable, "deferrable"}, {in.Exclusion, "exclusion"}, {in.ForeignPartition, "foreign"},
+		{in.StatementTriggers, "statement"}, {in.SelfReference, "self"}, {in.Deferrable, "deferrable"}, {in.Exclusion, "exclusion"}, {in.ForeignPartition, "foreign"},
 	} {
 		if f.on {
 			out = append(out, f.name)
@@ -205,7 +205,7 @@ var inspectCases = []struct{ table, owner, weak string }{
 	{`parent`, `rp public.parent id`, ``},
 	{`child`, `rp public.child id triggers`, ``},
 	{`trigrow`, `rp public.trigrow id triggers`, ``},
-	{`trigstmt`, `rp public.trigstmt id triggers`, ``},
+	{`trigstmt`, `rp public.trigstmt id triggers statement`, ``},
 	{`trigupd`, `rp public.trigupd id`, ``},
 	{`trigoff`, `rp public.trigoff id`, ``},
 	{`trigalways`, `rp public.trigalways id triggers`, ``},

@@ -39,7 +39,7 @@ const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, t
 
 // inspectTable is the part about the table, c being its row of pg_class and
 // tree.oids the table alone or with all its partitions. Bit 4 of tgtype is
-// INSERT; deferrable keys and the referencing side of foreign keys are internal
+// INSERT, bit 1 that a trigger is for each row; deferrable keys and the referencing side of foreign keys are internal
 // triggers with it.
 const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
 'schema', (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid OPERATOR(pg_catalog.=) c.relnamespace),
@@ -54,7 +54,8 @@ const inspectTable = `'oid', c.oid::pg_catalog.int8, 'kind', c.relkind,
   WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) '3' LIMIT 1),
 'triggers', CASE WHEN c.relhastriggers OR c.relkind OPERATOR(pg_catalog.=) 'p' THEN ARRAY(
   SELECT pg_catalog.concat(g.tgisinternal, g.tgconstrrelid OPERATOR(pg_catalog.<>) 0, g.tgdeferrable,
-    g.tgconstrrelid OPERATOR(pg_catalog.=) ANY (tree.oids) OR c.relispartition AND g.tgconstrrelid OPERATOR(pg_catalog.<>) 0)
+    g.tgconstrrelid OPERATOR(pg_catalog.=) ANY (tree.oids) OR c.relispartition AND g.tgconstrrelid OPERATOR(pg_catalog.<>) 0,
+    (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 1) OPERATOR(pg_catalog.=) 0 OR g.tgnewtable IS NOT NULL)
   FROM pg_catalog.pg_trigger g WHERE g.tgrelid OPERATOR(pg_catalog.=) ANY (tree.oids)
   AND g.tgenabled OPERATOR(pg_catalog.<>) 'D'
   AND (g.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 4) OPERATOR(pg_catalog.<>) 0) END,

@@ -65,6 +65,9 @@ const (
 	ReasonNameEncoding         Reason = "name_encoding"
 	ReasonStringSyntax         Reason = "string_syntax"
 	ReasonOptionVersion        Reason = "option_version"
+	ReasonErrorsBinary         Reason = "errors_binary"
+	ReasonErrorsWith           Reason = "errors_with"
+	ReasonStatementTriggers    Reason = "statement_triggers"
 
 	// Reasons of ClassifyInsert.
 
@@ -121,6 +124,7 @@ const (
 	ReasonSlowFormat    Reason = "slow_format"
 	ReasonDefaultOption Reason = "default_option"
 	ReasonOnError       Reason = "on_error"
+	ReasonErrors        Reason = "errors"
 	ReasonForceAll      Reason = "force_all"
 	ReasonHeaderMatch   Reason = "header_match"
 	ReasonHeaderLines   Reason = "header_lines"
@@ -207,6 +211,9 @@ func classifyReasons() []ReasonInfo {
 		{ReasonNameEncoding, "classify", "A name or the statement is not ASCII, and the session is not UTF-8 on both sides."},
 		{ReasonStringSyntax, "classify", "standard_conforming_strings is off and the statement has backslashes or U& strings."},
 		{ReasonOptionVersion, "classify", "The server is older than an option; it says so."},
+		{ReasonErrorsBinary, "classify", "Bad rows are to be skipped, and the data is binary: refused with 0A000."},
+		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT, another MODE than append, or pgbulk.ack = 'staged': refused with 0A000."},
+		{ReasonStatementTriggers, "classify", "Bad rows are to be skipped, and a trigger would see the several COPYs that this takes: one for each statement, or one with a transition table. Refused with 0A000."},
 
 		{ReasonIdentityAlways, "classify", "A GENERATED ALWAYS column without OVERRIDING: the server refuses it in an INSERT, and takes it in a COPY."},
 		{ReasonOverridingUser, "classify", "OVERRIDING USER VALUE: the values of identity columns are ignored."},
@@ -220,7 +227,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonParamType, "classify", "A parameter's type is not its column's, or its binary form is not known."},
 		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
-		{ReasonSelfReference, "classify", "A batch, and a foreign key of the table points to the table itself: natively each row finds those before it alone."},
+		{ReasonSelfReference, "classify", "A foreign key of the table points to the table itself. A batch passes: natively each row finds those before it alone. Where bad rows are to be skipped it is refused with 0A000: whether a row is bad would depend on those behind it."},
 	}
 }
 
@@ -248,6 +255,7 @@ func methodReasons() []ReasonInfo {
 		{ReasonSlowFormat, "method", "COPY takes this format much faster than this engine's external tables give it: binary, on engine postgres."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},
 		{ReasonOnError, "method", "ON_ERROR, REJECT_LIMIT and LOG_VERBOSITY are COPY's: it counts and tells the skipped rows."},
+		{ReasonErrors, "method", "Bad rows are to be skipped: the files go through COPYs behind savepoints."},
 		{ReasonForceAll, "method", "FORCE_NULL * and FORCE_NOT_NULL * are understood by COPY."},
 		{ReasonHeaderMatch, "method", "HEADER MATCH is compared by COPY."},
 		{ReasonHeaderLines, "method", "HEADER with a number of lines is understood by COPY."},

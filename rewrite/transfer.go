@@ -85,6 +85,9 @@ type Transfer struct {
 // COPY, in order, for people to read.
 func (c *CopyStatement) PlanOf(in *Inspection, d *Decision) []string {
 	var out []string
+	if d.Ext.IgnoreErrors {
+		c = c.WithoutErrors()
+	}
 	if empty := d.Ext.EmptySQL(in); empty != "" {
 		out = append(out, empty)
 	}

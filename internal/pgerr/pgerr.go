@@ -15,6 +15,7 @@ const (
 	ConnectionFailure      = "08006"
 	ProtocolViolation      = "08P01"
 	FeatureNotSupported    = "0A000"
+	InvalidText            = "22P02"
 	InvalidParameter       = "22023"
 	InvalidColumnReference = "42P10"
 	NotNullViolation       = "23502"
