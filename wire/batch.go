@@ -33,21 +33,32 @@ func (s *session) rememberInsert(name, rest []byte) {
 		return
 	}
 	if st := newPreparedInsert(rest); st != nil {
-		if n := s.srv.cfg.InsertMinRowsBind; n > 0 {
-			st.many, _ = rewrite.ManyRows(st.sql, true, max(n, s.srv.cfg.InsertMinRows), opts)
+		cfg := &s.srv.cfg
+		n := cfg.InsertMinRowsBind
+		if st.all = n <= cfg.InsertMinRows; n > 0 && (st.all || endsWithRows(st.sql)) {
+			st.many, _ = rewrite.ManyRows(st.sql, true, max(n, cfg.InsertMinRows), opts)
 		}
 		if st.many {
-			st.enough, _ = rewrite.ManyRows(st.sql, true, s.enoughRows(false), opts)
+			// A row gains less than one of literals: the inspection takes more of them.
+			alone := max(cfg.InsertMinRowsAlone-cfg.InsertMinRows, 0)
+			st.enough, _ = rewrite.ManyRows(st.sql, true, max(n, cfg.InsertMinRows)+2*alone, opts)
 		}
 		s.statements.add(string(name), &prepared{insert: st})
 	}
+}
+
+// endsWithRows says whether nothing stands behind the last parameter. With ON
+// CONFLICT or RETURNING rows would go as arrays, which costs more than Bind.
+func endsWithRows(sql []byte) bool {
+	last := sql[bytes.LastIndexByte(sql, '$')+1:]
+	return len(bytes.Trim(last, "0123456789 \t\r\n);")) == 0
 }
 
 // lookAhead looks at a Bind and at what follows it.
 func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) lookedAhead {
 	p := bind.ahead
 	switch {
-	case st.parsed && st.stmt == nil:
+	case st.parsed && st.stmt == nil, st.many && st.textOnly && !st.all:
 		return batchRelay
 	case st.enough:
 		return batchTake

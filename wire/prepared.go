@@ -39,6 +39,8 @@ type preparedInsert struct {
 	// many: it has insert.min_rows_bind rows by itself; enough: and as many as one
 	// that stands alone must have.
 	many, enough bool
+	// all: it is taken also if its rows go as text or as arrays.
+	all bool
 	// short: the last run of it had too few rows.
 	short bool
 

@@ -35,7 +35,8 @@ type Config struct {
 	// InsertMinRowsBatch is that of a run of Bind and Execute.
 	InsertMinRowsBatch int
 	// InsertMinRowsBind is that of one whose rows all come as the parameters of one
-	// Bind; 0 relays those, which the server takes almost as fast as a COPY.
+	// Bind; 0 relays those. Where it is above InsertMinRows, those whose rows cannot
+	// go in binary are relayed too: the server takes them as fast as the proxy.
 	InsertMinRowsBind int
 	// InsertMaxBytes is the longest INSERT that is looked at, 64 MiB by default.
 	InsertMaxBytes int

@@ -131,10 +131,10 @@ type Insert struct {
 	// MinRowsAlone is that of an INSERT that nothing of its kind went before.
 	// Default 500, at least 2.
 	MinRowsAlone int
-	// MinRowsBatch is that of a run of Bind and Execute. Default 1000, at least 2.
+	// MinRowsBatch is that of a run of Bind and Execute. Default 100, at least 2.
 	MinRowsBatch int
-	// MinRowsBind is that of an INSERT with all rows in one Bind. Default 0: they
-	// are relayed.
+	// MinRowsBind is that of an INSERT with all rows in one Bind. Default 500; 0
+	// relays them.
 	MinRowsBind int
 	// MaxBytes is the longest INSERT that is looked at. Default 64 MiB, 64 KiB to
 	// 1 GiB.
