@@ -86,6 +86,9 @@ func (s *s3Store) options(o *s3.Options) {
 		// Attempts are bounded for each request. The default, a budget shared by
 		// all, would fail healthy requests after an outage.
 		r.RateLimiter = ratelimit.None
+		// The embedded server keeps objects as files: who puts one while the folder
+		// is removed behind its last neighbour gets this.
+		r.Retryables = append(r.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"ExistingObjectIsDirectory": {}}})
 	})}
 }
 

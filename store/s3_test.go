@@ -385,3 +385,29 @@ func BenchmarkPut16MiB(b *testing.B) {
 		}
 	}
 }
+
+// TestPutBesideDelete: the last object of a folder is deleted while another is
+// put there.
+func TestPutBesideDelete(t *testing.T) {
+	t.Parallel()
+	s3 := testenv.S3(t)
+	b := testenv.NewStore(t, s3.Config(), store.Deps{})
+	prefix := s3.Prefix(t)
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			key := prefix + "folder/" + string(rune('a'+n))
+			for range 100 {
+				if err := b.Put(t.Context(), key, bytes.NewReader([]byte("rows"))); err != nil {
+					t.Error(err)
+				}
+				if err := b.Delete(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+}
