@@ -12,7 +12,7 @@ type ackStaged struct{}
 
 func (a ackStaged) scenario() scenario {
 	return scenario{
-		name:    "copy-text-ack-staged",
+		name:    "ack-staged",
 		summary: `psql \copy in text, answered when staged (pgbulk.ack)`,
 		run:     a.run,
 	}
@@ -82,7 +82,7 @@ type ledgerCost struct{}
 
 func (c ledgerCost) scenario() scenario {
 	return scenario{
-		name:    "copy-text-ledger",
+		name:    "ledger-cost",
 		summary: `psql \copy in text by COPY on the session, with a ledger and without`,
 		run:     c.run,
 	}
