@@ -373,3 +373,38 @@ func TestKeepFiles(t *testing.T) {
 		_ = r.Close()
 	}
 }
+
+// TestStagedInsert: a large INSERT is answered when it is staged, too; one with
+// RETURNING when its rows are in the table.
+func TestStagedInsert(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, func(c *config.Config) { c.Insert.StageBytes = 1000 })
+	c := b.proxied()
+	must(t, c, createT+"; "+setStaged)
+	insert := func(from, n int) string {
+		return "INSERT INTO t VALUES " + strings.TrimSuffix(string(generate(n, func(i int) string {
+			return fmt.Sprintf("(%d, 'a note of some length'),", from+i)
+		})), ",")
+	}
+	for _, block := range []string{"BEGIN", "COMMIT"} {
+		must(t, c, block)
+		results, err := c.Exec(t.Context(), insert(len(block)*1000, 100)).ReadAll()
+		if err != nil || results[0].CommandTag.String() != "INSERT 0 100" {
+			t.Fatal(err)
+		}
+	}
+	must(t, c, flush)
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "200" {
+		t.Errorf("%s rows", got)
+	}
+	if got := must(t, c, insert(0, 100)+" RETURNING id"); got != "0" {
+		t.Errorf("RETURNING began with %s", got)
+	}
+	if got := must(t, c, "SELECT count(*) FROM t"); got != "300" {
+		t.Errorf("%s rows right after RETURNING", got)
+	}
+	if got := must(t, b.direct(), "SELECT count(*) FROM pgbulk.staged WHERE done AND NOT void"); got != "2" {
+		t.Errorf("%s INSERTs were staged", got)
+	}
+	b.wantSwept()
+}
