@@ -171,7 +171,7 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("settled as %s, %v", status, err)
 	}
 	due, err := f.ledger.Due(t.Context(), time.Now().Add(time.Hour), 10)
-	if err != nil || fmt.Sprint(due) != "[{b [kb1 kb2]} {c [kc1 kc2]}]" {
+	if err != nil || fmt.Sprint(due) != "[{b [kb1 kb2] true} {c [kc1 kc2] false}]" {
 		t.Errorf("due are %v, %v", due, err)
 	}
 	if orphans, err := f.ledger.Orphans(t.Context(), 10); err != nil || len(orphans) != 1 || orphans[0].ProcessID != "a" {
