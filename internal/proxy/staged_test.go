@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
@@ -406,5 +408,37 @@ func TestStagedInsert(t *testing.T) {
 	if got := must(t, b.direct(), "SELECT count(*) FROM pgbulk.staged WHERE done AND NOT void"); got != "2" {
 		t.Errorf("%s INSERTs were staged", got)
 	}
+	b.wantSwept()
+}
+
+// TestStagedServiceRole: the service role is no superuser and has no right to the
+// users' tables. The rows come with the rights of who sent them.
+func TestStagedServiceRole(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	service, user := pg.NewRole(t, ""), pg.NewRole(t, "")
+	b := &bed{t: t, pg: pg, db: pg.NewDatabase(t), prefix: testenv.S3(t).Prefix(t)}
+	admin := b.direct()
+	conn := pg.Connect(t, b.db, "postgres")
+	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(engine.NewPostgres(), service)); err != nil {
+		t.Fatal(err)
+	}
+	b.running = start(t, pg, Options{}, func(c *config.Config) {
+		c.Store, c.ServiceDSN = testenv.S3(t).URL(b.prefix), pg.TCPDSN(b.db, service)
+		c.Lease.Timeout = time.Second
+	})
+	must(t, admin, "CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO "+user+
+		"; CREATE TABLE own.t (id int PRIMARY KEY, note text, who text DEFAULT current_user)"+
+		"; ALTER TABLE own.t OWNER TO "+user)
+	c := b.connect(b.dsn(pg, b.db, user))
+	must(t, c, setStaged+"; SET search_path = own")
+	if o := copyIn(c, "COPY t (id, note) FROM STDIN", bytes.NewReader(textRows(3000))); o.tag != "COPY 3000" {
+		t.Fatal(o)
+	}
+	must(t, c, flush)
+	if got := must(t, c, "SELECT count(*)::text || ' ' || min(who) FROM t"); got != "3000 "+user {
+		t.Errorf("rows: %s", got)
+	}
+	b.wantMetric(1, "pgbulk_imports_total", "result", "ok")
 	b.wantSwept()
 }
