@@ -196,6 +196,28 @@ func (s *Sweeper) tidy(ctx context.Context) {
 	}
 }
 
+// giveUp ends the uploads in parts that a lost proxy was busy with: the load has
+// ended, so that none of them is wanted, however young it is.
+func (s *Sweeper) giveUp(ctx context.Context, keys []string) error {
+	if s.Uploads == nil || len(keys) == 0 {
+		return nil
+	}
+	_, l := s.Uploads()
+	folders := make(map[string]bool) // two, of a load over midnight
+	for _, key := range keys {
+		folder := path.Dir(key) + "/"
+		if folders[folder] {
+			continue
+		}
+		folders[folder] = true
+		// The store's clock may be ahead of ours.
+		if _, err := l.AbortUploads(ctx, folder, time.Now().Add(uploadAge)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Sweeper) delete(ctx context.Context, keys []string, swept func(context.Context) error) error {
 	if len(keys) > 0 {
 		if err := s.store.Delete(ctx, keys...); err != nil {
@@ -227,7 +249,10 @@ func (s *Sweeper) sweepLedgers(ctx context.Context) {
 			if s.Keep && ld.Completed {
 				keys = nil
 			}
-			err := s.delete(ctx, keys, func(ctx context.Context) error { return s.mark(ctx, l, ld) })
+			err := s.giveUp(ctx, ld.Keys)
+			if err == nil {
+				err = s.delete(ctx, keys, func(ctx context.Context) error { return s.mark(ctx, l, ld) })
+			}
 			if err != nil {
 				s.log.Warn("sweep files of an old load", "load", ld.ProcessID, "error", err)
 			}

@@ -160,15 +160,29 @@ func (l *oldLoads) MarkSwept(_ context.Context, ids ...string) error {
 	return nil
 }
 
+// lister is keep's other half.
+type lister struct {
+	*keep
+	store.Lister
+}
+
+func (l lister) URL(key string) string { return l.keep.URL(key) }
+
+func (l lister) AbortUploads(_ context.Context, prefix string, _ time.Time) (int, error) {
+	l.note("give up %s", prefix)
+	return 1, nil
+}
+
 func TestSweeperAsksLedgers(t *testing.T) {
 	t.Parallel()
 	k := newKeep()
 	k.fail()
 	broken := &oldLoads{err: errors.New("down")}
-	good := &oldLoads{due: []checkpoint.Swept{{ProcessID: "1", Keys: []string{"x"}}, {ProcessID: "2", Keys: []string{"y", "z"}}}}
+	good := &oldLoads{due: []checkpoint.Swept{{ProcessID: "1", Keys: []string{"a/x"}}, {ProcessID: "2", Keys: []string{"a/y", "b/z", "a/z"}}}}
 	s := NewSweeper(k, 0, 0, func() []checkpoint.Ledger { return []checkpoint.Ledger{broken, good} }, quiet())
+	s.Uploads = func() (string, store.Lister) { return "", lister{keep: k} }
 	s.sweepLedgers(t.Context())
-	if got := k.history(); got != "0s fail x\n0s delete y z" {
+	if got := k.history(); got != "0s give up a/\n0s fail a/x\n0s give up a/\n0s give up b/\n0s delete a/y b/z a/z" {
 		t.Errorf("history:\n%s", got)
 	}
 	if fmt.Sprint(good.swept) != "[2]" {

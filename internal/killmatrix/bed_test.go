@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
-	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgserver"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
@@ -38,6 +39,8 @@ type bed struct {
 	trigger *trigger
 	gate    *gate
 	store   *store.Bucket
+	s3      *s3.Client // for what the store does not list
+	bucket  string
 	proxies []*process
 	doors   []*relay // to each of them, for the clients
 	loads   atomic.Int64
@@ -45,8 +48,6 @@ type bed struct {
 	most    int64
 	rows    int
 	counted map[string]bool // loads of the ledger that earlier rounds accounted for
-	// recovers: proxies settle the loads of dead ones.
-	recovers bool
 }
 
 // leaseTimeout is short: a round waits for it.
@@ -65,10 +66,10 @@ type options struct {
 
 func newBed(t testing.TB, o options) *bed {
 	t.Helper()
-	s3 := testenv.S3(t)
+	server := testenv.S3(t)
 	tr := &trigger{}
 	b := &bed{
-		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr, parts: o.parts}, prefix: s3.Prefix(t), store: s3.Store(t),
+		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr, parts: o.parts}, prefix: server.Prefix(t), store: server.Store(t), s3: s3Client(server), bucket: server.Bucket,
 		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most, rows: cmp.Or(o.rows, 150),
 		// A commit must survive a crash of the server.
 		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
@@ -81,7 +82,7 @@ func newBed(t testing.TB, o options) *bed {
 	if _, err := admin.PgConn().Exec(t.Context(), createTables).ReadAll(); err != nil {
 		t.Fatal(err)
 	}
-	url := strings.Replace(s3.URL(b.prefix), s3.Endpoint, storetest.Interpose(t, s3.Endpoint, b.gate.handle), 1)
+	url := strings.Replace(server.URL(b.prefix), server.Endpoint, storetest.Interpose(t, server.Endpoint, b.gate.handle), 1)
 	upstream := newRelay(t, tr, b.pg.Addr)
 	upstream.front, upstream.back = proxyPoint, serverPoint
 	env := append([]string{
@@ -91,10 +92,8 @@ func newBed(t testing.TB, o options) *bed {
 		"PGBULK_STAGE_MIN_BYTES=0", "PGBULK_STAGE_FILE_BYTES=64KiB",
 		"PGBULK_INSERT_MIN_ROWS=2", "PGBULK_INSERT_MIN_ROWS_ALONE=2", "PGBULK_INSERT_STAGE_BYTES=0",
 		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
-	}, append(s3.Env(), o.env...)...)
-	if b.recovers = known("lease.timeout"); b.recovers {
-		env = append(env, "PGBULK_LEASE_TIMEOUT="+leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms")
-	}
+		"PGBULK_LEASE_TIMEOUT=" + leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms",
+	}, append(server.Env(), o.env...)...)
 	for range cmp.Or(o.proxies, 1) {
 		door := newRelay(t, tr, "127.0.0.1:1")
 		door.front, door.back = clientPoint, replyPoint
@@ -107,14 +106,11 @@ func newBed(t testing.TB, o options) *bed {
 	return b
 }
 
-// known says whether a setting exists.
-func known(key string) bool {
-	for _, k := range config.Keys() {
-		if k.Name == key {
-			return true
-		}
-	}
-	return false
+func s3Client(server *testenv.S3Server) *s3.Client {
+	return s3.New(s3.Options{
+		BaseEndpoint: &server.Endpoint, Region: server.Region, UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
+	})
 }
 
 // createTables: a load into u has to be one statement, so it goes another way

@@ -5,7 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 // found is what the tables hold of one load.
@@ -136,7 +137,7 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	for _, e := range entries {
 		switch {
 		case b.counted[e.id]:
-		case e.imported > 0 && free[e.records] == e.txs && (b.gap(e) || e.status == "COMPLETED" && e.imported == e.total):
+		case e.imported > 0 && free[e.records] == e.txs && e.status == "COMPLETED" && e.imported == e.total:
 			delete(free, e.records)
 		default:
 			others = append(others, e)
@@ -144,7 +145,6 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	}
 	for _, e := range others {
 		switch {
-		case b.gap(e) && e.imported == 0:
 		case e.frozen > 0 && free[e.frozen] != "":
 			problems = append(problems, fmt.Sprintf("ledger: the rows are there of %+v", e))
 		case e.imported == 0 && (e.status == "FAILED" && e.message != "" || e.status == "CANCELLED"):
@@ -153,19 +153,6 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 		}
 	}
 	return problems
-}
-
-// gap says that nobody could settle this load yet.
-func (b *bed) gap(e entry) bool {
-	if b.recovers || e.status != "RUNNING" {
-		return false
-	}
-	for _, p := range b.proxies {
-		if slices.Contains(p.owners(), e.owner) {
-			return true
-		}
-	}
-	return false
 }
 
 // checkStore: nothing is left, in S3 or in the catalogs.
@@ -177,14 +164,18 @@ func (b *bed) checkStore() (problems []string) {
 	if n := string(rows[0][0]); n != "0" {
 		problems = append(problems, n+" external tables are left")
 	}
-	if !b.recovers {
-		return problems
-	}
 	for info, err := range b.store.List(b.t.Context(), b.prefix) {
 		if err != nil {
 			return append(problems, err.Error())
 		}
 		problems = append(problems, "left in S3: "+info.Key)
+	}
+	uploads, err := b.s3.ListMultipartUploads(b.t.Context(), &s3.ListMultipartUploadsInput{Bucket: &b.bucket, Prefix: &b.prefix})
+	if err != nil {
+		return append(problems, err.Error())
+	}
+	for _, u := range uploads.Uploads {
+		problems = append(problems, "an upload has no end: "+*u.Key)
 	}
 	return problems
 }
@@ -201,11 +192,4 @@ func (b *bed) settle() {
 		b.counted[e.id] = true
 	}
 	b.must("SET lock_timeout = '10s'; TRUNCATE t, u")
-	n, err := b.store.AbortUploads(b.t.Context(), b.prefix, time.Now().Add(time.Hour))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if n > 0 && b.recovers {
-		b.t.Errorf("%d multipart uploads were left", n)
-	}
 }

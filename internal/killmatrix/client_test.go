@@ -279,8 +279,10 @@ func (c *client) load(u *unit) *load {
 
 func (c *client) complain(u *unit, err error) {
 	var e *pgconn.PgError
-	if c.b.ack == staged && errors.As(err, &e) && e.Code == "58000" {
-		return // what is not durable can't be acknowledged, and the rows are gone
+	if c.b.ack == staged && errors.As(err, &e) && (e.Code == "58000" || e.Code == "40001") {
+		// What is not durable can't be acknowledged, and its rows are gone; a load
+		// whose proxy seemed lost was given up.
+		return
 	}
 	c.complaints = append(c.complaints, fmt.Sprintf("%s: %v\n\t%s", u.what, err, strings.Join(u.log, "\n\t")))
 }

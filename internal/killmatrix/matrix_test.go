@@ -20,7 +20,7 @@ var (
 )
 
 // acks are the modes that there are.
-var acks = []string{loaded}
+var acks = []string{loaded, staged}
 
 // clients of a bed, where nothing else is said.
 const clients = 4

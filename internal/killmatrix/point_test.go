@@ -112,10 +112,10 @@ func proxyPoint(l *link, typ byte, body []byte) point {
 		}
 	}
 	switch {
+	case bytes.Contains(body, []byte("pgbulk.open_file(")), bytes.Contains(body, []byte("pgbulk.import_staged(")):
+		return beforeExternal
 	case bytes.HasSuffix(body, []byte("COMMIT\x00")):
 		return beforeCommit
-	case bytes.Contains(body, []byte("pgbulk.open_file(")):
-		return beforeExternal
 	}
 	return ""
 }

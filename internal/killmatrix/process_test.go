@@ -25,7 +25,6 @@ type process struct {
 	done  chan struct{}
 	lines []string // the last of its log, over all its lives
 	raced bool
-	dead  []int // pids that were killed
 }
 
 // logLines is how much of a proxy's log a failure shows.
@@ -124,9 +123,6 @@ func (p *process) signal(sig syscall.Signal) {
 func (p *process) kill() {
 	p.mu.Lock()
 	cmd, done := p.cmd, p.done
-	if cmd != nil {
-		p.dead = append(p.dead, cmd.Process.Pid)
-	}
 	p.mu.Unlock()
 	if cmd == nil {
 		return
@@ -153,16 +149,4 @@ func (p *process) alive() bool {
 	default:
 		return true
 	}
-}
-
-// owners are what the ledger calls those that were killed.
-func (p *process) owners() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	host, _ := os.Hostname() // as the proxy does
-	var all []string
-	for _, pid := range p.dead {
-		all = append(all, fmt.Sprintf("%s/%d", host, pid))
-	}
-	return all
 }
