@@ -56,6 +56,7 @@ const leaseTimeout = 2 * time.Second
 // options of a bed.
 type options struct {
 	ack     string
+	shared  bool // the server is not crashed
 	proxies int
 	clients int
 	most    int64    // transactions of each client in a round; 0: no limit
@@ -71,8 +72,12 @@ func newBed(t testing.TB, o options) *bed {
 	b := &bed{
 		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr, parts: o.parts}, prefix: server.Prefix(t), store: server.Store(t), s3: s3Client(server), bucket: server.Bucket,
 		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most, rows: cmp.Or(o.rows, 150),
+	}
+	if o.shared {
+		b.pg = testenv.Postgres(t)
+	} else {
 		// A commit must survive a crash of the server.
-		pg: testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" }),
+		b.pg = testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" })
 	}
 	b.db = b.pg.NewDatabase(t)
 	admin := b.pg.Connect(t, b.db, "postgres")
@@ -83,8 +88,7 @@ func newBed(t testing.TB, o options) *bed {
 		t.Fatal(err)
 	}
 	url := strings.Replace(server.URL(b.prefix), server.Endpoint, storetest.Interpose(t, server.Endpoint, b.gate.handle), 1)
-	upstream := newRelay(t, tr, b.pg.Addr)
-	upstream.front, upstream.back = proxyPoint, serverPoint
+	upstream := newRelay(t, tr, b.pg.Addr, proxyPoint, serverPoint)
 	env := append([]string{
 		"PGBULK_LISTEN=127.0.0.1:0", "PGBULK_UPSTREAM=" + upstream.addr, "PGBULK_UPSTREAM_TLS_MODE=disable",
 		"PGBULK_SERVICE_DSN=" + strings.Replace(b.pg.TCPDSN("postgres", "postgres"), fmt.Sprintf("port=%d", b.pg.Port), "port="+upstream.addr[strings.LastIndexByte(upstream.addr, ':')+1:], 1),
@@ -92,11 +96,10 @@ func newBed(t testing.TB, o options) *bed {
 		"PGBULK_STAGE_MIN_BYTES=0", "PGBULK_STAGE_FILE_BYTES=64KiB",
 		"PGBULK_INSERT_MIN_ROWS=2", "PGBULK_INSERT_MIN_ROWS_ALONE=2", "PGBULK_INSERT_STAGE_BYTES=0",
 		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
-		"PGBULK_LEASE_TIMEOUT=" + leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms",
+		"PGBULK_LEASE_DISCOVER=off", "PGBULK_LEASE_TIMEOUT=" + leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms",
 	}, append(server.Env(), o.env...)...)
 	for range cmp.Or(o.proxies, 1) {
-		door := newRelay(t, tr, "127.0.0.1:1")
-		door.front, door.back = clientPoint, replyPoint
+		door := newRelay(t, tr, "127.0.0.1:1", clientPoint, replyPoint)
 		b.doors = append(b.doors, door)
 		b.proxies = append(b.proxies, newProcess(t, env...))
 	}

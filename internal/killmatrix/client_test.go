@@ -272,7 +272,7 @@ func (c *client) refused(u *unit) error {
 // that each can be told in the ledger; those of COPYs are even.
 func (c *client) load(u *unit) *load {
 	id := c.b.loads.Add(1)
-	l := &load{id: id, rows: c.b.rows + 2*int(id*761%1501)}
+	l := &load{id: id, rows: c.b.rows + 2*int(id*761%751)}
 	u.loads = append(u.loads, l)
 	return l
 }

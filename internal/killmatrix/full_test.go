@@ -115,7 +115,7 @@ func TestDiskFull(t *testing.T) {
 func TestStoreDiskFull(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, "4m")
-	b := newBed(t, options{ack: loaded, env: []string{"PGBULK_STORE=embedded:" + dir, "PGBULK_STAGE_FILE_BYTES=1MiB"}})
+	b := newBed(t, options{ack: loaded, shared: true, env: []string{"PGBULK_STORE=embedded:" + dir, "PGBULK_STAGE_FILE_BYTES=1MiB"}})
 	c := b.alone()
 	for _, table := range []string{"t", "u"} {
 		empty := fill(t, dir, 3<<20)

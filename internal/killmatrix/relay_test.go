@@ -15,8 +15,8 @@ import (
 // sees.
 type relay struct {
 	addr string
-	// front and back name the point that a frame of the client or the server is.
-	front, back func(c *link, typ byte, body []byte) point
+	// front and back are for the frames of the client and of the server.
+	front, back namer
 	trigger     *trigger
 
 	ln     net.Listener
@@ -26,6 +26,9 @@ type relay struct {
 	closed bool
 	links  map[*link]struct{}
 }
+
+// namer names the point that a frame is, if it is one.
+type namer func(c *link, typ byte, body []byte) point
 
 // link is one relayed connection.
 type link struct {
@@ -37,13 +40,13 @@ type link struct {
 
 // newRelay listens until the test ends. Each link has two goroutines, which end
 // with it; the test waits for them.
-func newRelay(t testing.TB, tr *trigger, target string) *relay {
+func newRelay(t testing.TB, tr *trigger, target string, front, back namer) *relay {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &relay{addr: ln.Addr().String(), trigger: tr, ln: ln, links: make(map[*link]struct{})}
+	r := &relay{addr: ln.Addr().String(), front: front, back: back, trigger: tr, ln: ln, links: make(map[*link]struct{})}
 	r.target.Store(target)
 	r.wg.Add(1)
 	go r.accept()
@@ -127,7 +130,7 @@ func (l *link) startup() bool {
 }
 
 // pump passes frames on until the one side ends, which it tells the other.
-func (r *relay) pump(l *link, from, to *net.TCPConn, see func(*link, byte, []byte) point) {
+func (r *relay) pump(l *link, from, to *net.TCPConn, see namer) {
 	in, out := bufio.NewReaderSize(from, 64<<10), bufio.NewWriterSize(to, 64<<10)
 	defer func() {
 		_ = out.Flush()
