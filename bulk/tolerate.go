@@ -20,7 +20,7 @@ import (
 // So a record is skipped only when the server refused it by itself, behind all
 // good ones before it: that is what a COPY of each row behind a savepoint would
 // do. A bad record costs some log n statements, and the records since the last
-// bad one are sent about twice.
+// bad one are sent two or three times.
 type tolerance struct {
 	ld    *Load
 	f     *file

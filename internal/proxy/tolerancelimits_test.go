@@ -175,7 +175,7 @@ func TestToleranceRefused(t *testing.T) {
 }
 
 // TestToleranceEffort: a bad row costs few statements, and the rows are sent
-// about twice; a file of bad rows stops at the limit.
+// two or three times; a file of bad rows stops at the limit.
 func TestToleranceEffort(t *testing.T) {
 	t.Parallel()
 	b := newBed(t, Options{}, func(c *config.Config) { c.Engine, c.Stage.FileBytes = "plain", 16*mib })
@@ -225,7 +225,9 @@ func TestToleranceEffort(t *testing.T) {
 		if most := 5 + bad*perBad; copies > most || copies == 0 {
 			t.Errorf("%d bad rows: %d COPYs, want at most %d", bad, copies, most)
 		}
-		if sent > 2.6*float64(len(data)) {
+		// A row goes in a run that is in; and in one that failed, and its half before
+		// the bad row again. The first file goes once in vain.
+		if sent > 3*float64(len(data))+2*mib {
 			t.Errorf("%d bad rows: %.0f bytes of %d sent", bad, sent, len(data))
 		}
 	}
