@@ -249,10 +249,11 @@ func (s *Sweeper) sweepLedgers(ctx context.Context) {
 			if s.Keep && ld.Completed {
 				keys = nil
 			}
-			err := s.giveUp(ctx, ld.Keys)
-			if err == nil {
-				err = s.delete(ctx, keys, func(ctx context.Context) error { return s.mark(ctx, l, ld) })
+			if err := s.giveUp(ctx, ld.Keys); err != nil {
+				// Listing them needs a right of its own. What stays, tidy finds.
+				s.log.Warn("give up uploads of an old load", "load", ld.ProcessID, "error", err)
 			}
+			err := s.delete(ctx, keys, func(ctx context.Context) error { return s.mark(ctx, l, ld) })
 			if err != nil {
 				s.log.Warn("sweep files of an old load", "load", ld.ProcessID, "error", err)
 			}

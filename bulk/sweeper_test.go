@@ -164,13 +164,14 @@ func (l *oldLoads) MarkSwept(_ context.Context, ids ...string) error {
 type lister struct {
 	*keep
 	store.Lister
+	err error
 }
 
 func (l lister) URL(key string) string { return l.keep.URL(key) }
 
 func (l lister) AbortUploads(_ context.Context, prefix string, _ time.Time) (int, error) {
 	l.note("give up %s", prefix)
-	return 1, nil
+	return 0, l.err
 }
 
 func TestSweeperAsksLedgers(t *testing.T) {
@@ -187,5 +188,12 @@ func TestSweeperAsksLedgers(t *testing.T) {
 	}
 	if fmt.Sprint(good.swept) != "[2]" {
 		t.Errorf("marked as swept: %v", good.swept)
+	}
+	// Who may not list uploads still has the files deleted.
+	k.log = nil
+	s.Uploads = func() (string, store.Lister) { return "", lister{keep: k, err: errors.New("no right")} }
+	s.sweepLedgers(t.Context())
+	if got := k.history(); got != "0s give up a/\n0s delete a/x\n0s give up a/\n0s delete a/y b/z a/z" {
+		t.Errorf("history:\n%s", got)
 	}
 }
