@@ -21,16 +21,15 @@ type Sweeper struct {
 	Keep bool
 	// Labels is how long the ledgers remember labels; zero is for ever.
 	Labels time.Duration
-	// Uploads, unless nil, has uploads that never ended given up: those of keys
-	// that it returns.
-	Uploads func() (prefix string, l store.Lister)
+	// Uploads, unless nil, ends the uploads in parts of lost proxies' loads.
+	Uploads store.Lister
 
 	store    store.Store
 	grace    time.Duration
 	interval time.Duration
 	ledgers  func() []checkpoint.Ledger
 	log      *slog.Logger
-	tidied   time.Time // when labels and uploads were looked at; Run's own
+	tidied   time.Time // when labels were looked at; Run's own
 
 	mu   sync.Mutex
 	due  []sweep // in order of time
@@ -164,35 +163,22 @@ func (s *Sweeper) insert(one sweep) {
 	s.due = slices.Insert(s.due, i, one)
 }
 
-const (
-	// tidyEvery is the time between two looks at what is old by any measure.
-	tidyEvery = time.Hour
-	// uploadAge is how old an upload is that no proxy can be busy with.
-	uploadAge = 24 * time.Hour
-)
+// tidyEvery is the time between two looks for old labels.
+const tidyEvery = time.Hour
 
-// tidy forgets old labels and gives up uploads that never ended. An object comes
-// to be only when its upload ends, so nothing of a load depends on these.
+// tidy forgets old labels.
 func (s *Sweeper) tidy(ctx context.Context) {
 	if time.Since(s.tidied) < tidyEvery {
 		return
 	}
 	s.tidied = time.Now()
-	if s.Labels > 0 && s.ledgers != nil {
-		for _, l := range s.ledgers() {
-			if _, err := l.DropLabels(ctx, time.Now().Add(-s.Labels)); err != nil {
-				s.log.Warn("forget old labels", "error", err)
-			}
-		}
-	}
-	if s.Uploads == nil {
+	if s.Labels == 0 || s.ledgers == nil {
 		return
 	}
-	prefix, l := s.Uploads()
-	if n, err := l.AbortUploads(ctx, prefix, time.Now().Add(-uploadAge)); err != nil {
-		s.log.Warn("give up uploads that never ended", "error", err)
-	} else if n > 0 {
-		s.log.Info("gave up uploads that never ended", "uploads", n)
+	for _, l := range s.ledgers() {
+		if _, err := l.DropLabels(ctx, time.Now().Add(-s.Labels)); err != nil {
+			s.log.Warn("forget old labels", "error", err)
+		}
 	}
 }
 
@@ -202,7 +188,6 @@ func (s *Sweeper) giveUp(ctx context.Context, keys []string) error {
 	if s.Uploads == nil || len(keys) == 0 {
 		return nil
 	}
-	_, l := s.Uploads()
 	folders := make(map[string]bool) // two, of a load over midnight
 	for _, key := range keys {
 		folder := path.Dir(key) + "/"
@@ -210,8 +195,8 @@ func (s *Sweeper) giveUp(ctx context.Context, keys []string) error {
 			continue
 		}
 		folders[folder] = true
-		// The store's clock may be ahead of ours.
-		if _, err := l.AbortUploads(ctx, folder, time.Now().Add(uploadAge)); err != nil {
+		// However young they are; and the store's clock may be ahead of ours.
+		if _, err := s.Uploads.AbortUploads(ctx, folder, time.Now().Add(24*time.Hour)); err != nil {
 			return err
 		}
 	}

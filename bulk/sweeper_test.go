@@ -181,7 +181,7 @@ func TestSweeperAsksLedgers(t *testing.T) {
 	broken := &oldLoads{err: errors.New("down")}
 	good := &oldLoads{due: []checkpoint.Swept{{ProcessID: "1", Keys: []string{"a/x"}}, {ProcessID: "2", Keys: []string{"a/y", "b/z", "a/z"}}}}
 	s := NewSweeper(k, 0, 0, func() []checkpoint.Ledger { return []checkpoint.Ledger{broken, good} }, quiet())
-	s.Uploads = func() (string, store.Lister) { return "", lister{keep: k} }
+	s.Uploads = lister{keep: k}
 	s.sweepLedgers(t.Context())
 	if got := k.history(); got != "0s give up a/\n0s fail a/x\n0s give up a/\n0s give up b/\n0s delete a/y b/z a/z" {
 		t.Errorf("history:\n%s", got)
@@ -191,7 +191,7 @@ func TestSweeperAsksLedgers(t *testing.T) {
 	}
 	// Who may not list uploads still has the files deleted.
 	k.log = nil
-	s.Uploads = func() (string, store.Lister) { return "", lister{keep: k, err: errors.New("no right")} }
+	s.Uploads = lister{keep: k, err: errors.New("no right")}
 	s.sweepLedgers(t.Context())
 	if got := k.history(); got != "0s give up a/\n0s delete a/x\n0s give up a/\n0s delete a/y b/z a/z" {
 		t.Errorf("history:\n%s", got)

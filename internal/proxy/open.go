@@ -37,7 +37,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	p.dbs = newDatabases(p.cfg.ServiceDSN, installSQL, p.log)
 	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
 	p.sweeper.Keep, p.sweeper.Labels = p.cfg.Sweep.Keep == config.KeepAlways, p.cfg.Label.Retention
-	p.sweeper.Uploads = func() (string, store.Lister) { return joinKey(prefix(), p.cfg.Stage.Prefix), p.bucket }
+	p.sweeper.Uploads = p.bucket
 	p.importer = bulk.NewImporter(p.importerConfig(me), bulk.ImporterDeps{Store: p.bucket, Known: p.dbs.known, Sweeper: p.sweeper, Log: p.log, Metrics: reg})
 	p.dbs.opened = p.importer.Wake
 	p.loader = bulk.NewLoader(bulk.Config{
