@@ -55,12 +55,12 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 	case err != nil:
 		return err
 	}
+	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	if t.inBlock {
 		if _, err := in.Exec(s.ctx, releaseInsert); err != nil {
 			return err
 		}
 	}
-	s.keepUnsettled(load)
 	t.setTag(rows)
 	return t.check()
 }
