@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
@@ -58,6 +60,11 @@ type Inspection struct {
 	Definitions []string
 	Keys        []Key
 	Truncate    bool
+
+	// Routing is nil where the table has no routing table. Otherwise RoutingSQL has
+	// to be run and its row given to AddRouting.
+	Routing *Routing
+	routes  string // the routing table's name
 
 	// Session is what holds without a table.
 	Session
@@ -132,6 +139,8 @@ type tableRow struct {
 	Definitions []string `json:"definitions"`
 	Keys        []Key    `json:"keys"`
 	Truncate    bool     `json:"truncate"`
+	// Routes is the routing table's name, "" without.
+	Routes string `json:"routes"`
 	// UserTypes are types of columns, UserCode is that of functions.
 	UserTypes bool `json:"user_types"`
 	UserCode  bool `json:"user_code"`
@@ -237,6 +246,13 @@ func (in *Inspection) table(t *tableRow) {
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
 	in.Keys, in.Truncate = t.Keys, t.Truncate
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
+	if t.Routes != "" && len(t.Table) <= MaxRoutedName {
+		in.routes = t.Routes
+		in.Routing = &Routing{
+			Routes:  pgident.Qualified(RoutingSchema, t.Routes),
+			Problem: "the routing of this table is not known", Code: pgerr.InternalError,
+		}
+	}
 	for _, g := range t.Triggers {
 		if len(g) == 5 {
 			in.StatementTriggers = in.StatementTriggers || g[0] != 't' && g[4] == 't'

@@ -139,6 +139,7 @@ func inspectSQL(schema, table string, columns []string, encoding, more string) s
 	}
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
 	b.WriteString(inspectTable)
+	b.WriteString(inspectRouting)
 	b.WriteString(more)
 	b.WriteString(inspectFrom)
 	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")

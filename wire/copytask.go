@@ -96,7 +96,10 @@ func (t *copyTask) detail(insp *rewrite.Inspection) (*rewrite.Inspection, error)
 	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
 		return nil, errors.New("the inspection returned no row")
 	}
-	return rewrite.ParseInspection(string(results[0].Rows[0][0]))
+	if insp, err = rewrite.ParseInspection(string(results[0].Rows[0][0])); err != nil {
+		return nil, err
+	}
+	return insp, t.s.inspectRouting(in, insp)
 }
 
 // failDecision ends the statement with an error that came before its

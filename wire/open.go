@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -27,16 +29,45 @@ type opening struct {
 func (o *opening) run() (*rewrite.Inspection, error) {
 	in := o.s.inject()
 	row, err := o.read(in)
-	in.release() // before an undo, whose replies are the queue's to hide
 	if err != nil || row == "" {
+		in.release()
 		return nil, err
 	}
 	insp, err := rewrite.ParseInspection(row)
+	var rerr error
+	if err == nil {
+		rerr = o.s.inspectRouting(in, insp)
+	}
+	in.release() // before an undo, whose replies are the queue's to hide
+	if e := pgerr.As(rerr); e != nil && !e.IsFatal() && !o.inBlock {
+		return nil, errors.Join(o.undo(), e)
+	}
+	if rerr != nil {
+		return nil, rerr // a block of the client's has failed by it
+	}
 	if err != nil {
 		o.s.log.Warn("inspection is unreadable, relaying", "error", err)
 		return nil, o.undo()
 	}
 	return insp, nil
+}
+
+// inspectRouting asks for the rest about a table that has a routing table. Where
+// the answer cannot be read, the inspection's Routing still has a Problem.
+func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
+	if insp.Routing == nil {
+		return nil
+	}
+	results, err := in.Exec(s.ctx, insp.RoutingSQL())
+	if err != nil {
+		return err
+	}
+	if len(results) == 1 && len(results[0].Rows) == 1 && len(results[0].Rows[0]) == 1 {
+		if err := insp.AddRouting(string(results[0].Rows[0][0]), s.srv.cfg.RoutingColumn); err != nil {
+			s.log.Warn("the routing of a table is unreadable", "table", insp.Table, "error", err)
+		}
+	}
+	return nil
 }
 
 // read returns the inspection's row, or "" where there is none.

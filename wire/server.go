@@ -43,6 +43,9 @@ type Config struct {
 	// InsertStageBytes is the length of an INSERT from which its rows go through
 	// files in S3; 0 takes all of them there, a negative number none.
 	InsertStageBytes int64
+	// RoutingColumn is the routing column of routed tables that have neither
+	// routing_id nor group_id; "" is none.
+	RoutingColumn string
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.

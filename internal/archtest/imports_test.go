@@ -10,10 +10,10 @@ import (
 // run the way the bytes run: from the command over the wire into the load, and
 // down to what knows nothing of sessions. Tests are free.
 var edges = map[string][]string{
-	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint"},
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint", "routing"},
 
 	// The one place where everything is put together.
-	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
 
 	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
@@ -29,13 +29,14 @@ var edges = map[string][]string{
 
 	"engine":     {"rewrite", "internal/pgident"},
 	"checkpoint": {"internal/pgident"},
+	"routing":    {"rewrite", "internal/pgerr", "internal/pgident"},
 
 	"store":          {},
 	"store/embedded": {"store"},
 
 	"internal/admin":        {},
 	"internal/config":       {},
-	"internal/install":      {"engine", "checkpoint", "internal/loaderconfig"},
+	"internal/install":      {"engine", "checkpoint", "routing", "internal/loaderconfig"},
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},
 	"internal/pgident":      {},
@@ -120,7 +121,7 @@ var walls = []wall{
 	{"github.com/jackc/pgx/v5/pgproto3", []string{"wire/...", "internal/pgtest/..."}, "the relay decodes nothing"},
 	{
 		"github.com/jackc/pgx/v5",
-		[]string{"checkpoint/...", "internal/...", "cmd/...", "bench/...", "engine/enginetest/..."},
+		[]string{"checkpoint/...", "routing/...", "internal/...", "cmd/...", "bench/...", "engine/enginetest/..."},
 		"the service connection; a client's session is never a pgx connection",
 	},
 	{

@@ -46,6 +46,7 @@ type Config struct {
 	Stage       Stage
 	StoreLimit  StoreLimit
 	Insert      Insert
+	Routing     Routing
 	Load        LoadConfig
 	Lease       Lease
 	Label       Label
@@ -142,6 +143,24 @@ type Insert struct {
 	// StageBytes is the length of an INSERT from which its rows go through files
 	// in S3. Default 8 MiB.
 	StageBytes int64
+}
+
+// Routing configures tables with an auxiliary table.
+type Routing struct {
+	// Column is the routing column of tables that have neither routing_id nor
+	// group_id. Default empty.
+	Column string
+	// Small routes INSERTs that are too small to be looked at otherwise. Default
+	// on.
+	Small bool
+	// Reads has SELECT, UPDATE and DELETE see both tables. Default off.
+	Reads bool
+	// AutoThreshold is the number of rows from which a group is moved to the
+	// auxiliary table once a load has pushed it there. Default 0: never.
+	AutoThreshold int
+	// AutoInterval is the least time between two such moves in a table. Default
+	// 1m, 1s to 1d.
+	AutoInterval time.Duration
 }
 
 // The values of load.method.

@@ -51,7 +51,7 @@ type Key struct {
 // Keys returns the table of all settings, in the order of the documentation.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), loadKeys()} {
+	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), routingKeys(), loadKeys()} {
 		all = append(all, group...)
 	}
 	return all
@@ -194,6 +194,26 @@ func insertKeys() []Key {
 		{Name: "insert.stage_bytes", Kind: Size, Default: "8MiB", Min: 0, Max: noMax,
 			Doc:   "The length of an INSERT, or of a batch of them, from which its rows go through files in S3 as those of a COPY do. Shorter ones, and those with ON CONFLICT or RETURNING, are sent on the session. 0 stages all.",
 			field: func(c *Config) any { return &c.Insert.StageBytes }},
+	}
+}
+
+func routingKeys() []Key {
+	return []Key{
+		{Name: "routing.column", Kind: String,
+			Doc:   "The routing column of tables with an auxiliary table (docs/routing.md) that have neither a column routing_id nor group_id.",
+			field: func(c *Config) any { return &c.Routing.Column }},
+		{Name: "routing.small", Kind: Bool, Default: "on",
+			Doc:   "Route INSERTs into such tables that are too small to be looked at otherwise. When off, those go to the table that they name.",
+			field: func(c *Config) any { return &c.Routing.Small }},
+		{Name: "routing.reads", Kind: Bool, Default: "off",
+			Doc:   "Let SELECT, UPDATE and DELETE on such a table see the rows of its auxiliary table.",
+			field: func(c *Config) any { return &c.Routing.Reads }},
+		{Name: "routing.auto_threshold", Kind: Int, Default: "0", Min: 0, Max: 1_000_000_000_000,
+			Doc:   "The number of rows from which a group is moved to the auxiliary table once a load has pushed it there. 0 moves none.",
+			field: func(c *Config) any { return &c.Routing.AutoThreshold }},
+		{Name: "routing.auto_interval", Kind: Duration, Default: "1m", Min: second, Max: day,
+			Doc:   "The least time between two such moves in one table.",
+			field: func(c *Config) any { return &c.Routing.AutoInterval }},
 	}
 }
 

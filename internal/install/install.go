@@ -1,5 +1,5 @@
 // Package install puts together what a database needs for the proxy, from the
-// parts that engine and checkpoint own, and runs it in one transaction. The
+// parts that engine, checkpoint and routing own, and runs it in one transaction. The
 // command `install` and `serve --auto-install` share it.
 //
 // It never decides whether to install, and makes no connections.
@@ -14,6 +14,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
+	"github.com/pgbulkproxy/pgbulkproxy/routing"
 )
 
 // lockKey is "pgbulk" in ASCII. The advisory lock keeps two installers apart:
@@ -27,7 +28,7 @@ func SQL(e engine.Engine, serviceRole string) string {
 	if !e.Caps().InstallNeeded {
 		return ""
 	}
-	return transaction(engine.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole))
+	return transaction(engine.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole), routing.InstallSQL(serviceRole))
 }
 
 // LoaderConfigSQL returns the transaction that makes relyt_sys.LOADER_CONFIG(),
@@ -36,13 +37,17 @@ func LoaderConfigSQL(serviceRole string) string {
 	return transaction(loaderconfig.InstallSQL(serviceRole))
 }
 
+// RoutingSQL returns the transaction that installs what routed tables need, and
+// nothing else: for databases of engines that need nothing.
+func RoutingSQL() string { return transaction(routing.InstallSQL("")) }
+
 // UninstallSQL returns the transaction that removes it all, the ledger's rows
 // among it.
 func UninstallSQL(e engine.Engine) string {
 	if !e.Caps().InstallNeeded {
 		return ""
 	}
-	return transaction(checkpoint.UninstallSQL(), engine.UninstallSQL())
+	return transaction(routing.UninstallSQL(), checkpoint.UninstallSQL(), engine.UninstallSQL())
 }
 
 // transaction states its modes, for databases with other defaults.

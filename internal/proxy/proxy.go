@@ -79,7 +79,8 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 		InsertMinRows: cfg.Insert.MinRows, InsertMinRowsAlone: cfg.Insert.MinRowsAlone, InsertMinRowsBind: cfg.Insert.MinRowsBind,
 		InsertMinRowsBatch: cfg.Insert.MinRowsBatch,
 		InsertMaxBytes:     int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
-		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
+		RoutingColumn: cfg.Routing.Column,
+		MaxSessions:   cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
 	}, p.loader, log, reg)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
