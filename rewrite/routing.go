@@ -79,6 +79,10 @@ func (r Relation) Stores() []string {
 	return names
 }
 
+// AuxStores are the names that mean the auxiliary table in the routes of table in,
+// the one that a new route gets first.
+func (r *Routing) AuxStores(in *Inspection) []string { return r.auxStores(in.Table) }
+
 // auxStores are the names that mean the auxiliary table: its full one, too,
 // where the server has cut it.
 func (r *Routing) auxStores(table string) []string {

@@ -10,7 +10,7 @@ import (
 // run the way the bytes run: from the command over the wire into the load, and
 // down to what knows nothing of sessions. Tests are free.
 var edges = map[string][]string{
-	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint", "routing"},
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint", "routing"},
 
 	// The one place where everything is put together.
 	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},

@@ -54,7 +54,9 @@ CREATE OR REPLACE FUNCTION pgbulk.routing_moving(p_main oid) RETURNS text[]
 
 -- routing_enter fails with 40001 where the table's routes have changed since
 -- the snapshot of a REPEATABLE READ or SERIALIZABLE transaction: it would place
--- its rows by old routes. So does the INSERT, where the row is newer.
+-- its rows by old routes. So does the INSERT, where the row is newer. The row's
+-- lock goes with the subtransaction: the advisory locks keep the answer true, and
+-- migrations would wait for the end of each such load, one after the other.
 CREATE OR REPLACE FUNCTION pgbulk.routing_enter(p_main oid) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   AS $pgbulk$
@@ -63,6 +65,9 @@ CREATE OR REPLACE FUNCTION pgbulk.routing_enter(p_main oid) RETURNS void
       IF NOT FOUND AND EXISTS (SELECT FROM pg_class c WHERE c.oid = p_main AND c.relkind IN ('r', 'p')) THEN
         INSERT INTO pgbulk.routing_generation (main) VALUES (p_main) ON CONFLICT (main) DO NOTHING;
       END IF;
+      RAISE EXCEPTION USING ERRCODE = 'PB000';
+    EXCEPTION WHEN SQLSTATE 'PB000' THEN
+      NULL;
     END
   $pgbulk$;
 

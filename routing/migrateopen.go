@@ -1,0 +1,81 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// MigrateTarget names the table whose groups are moved.
+type MigrateTarget struct {
+	// Table is its name as SQL has it, with a schema or by search_path.
+	Table string
+	// Column is the routing column of tables that have neither routing_id nor
+	// group_id (routing.column).
+	Column string
+}
+
+// newMigration looks at the pair as a load would, and at what a move needs more.
+func newMigration(ctx context.Context, conn *pgx.Conn, t MigrateTarget, o MigrateOptions) (*migration, error) {
+	if o.Threshold < 0 || o.Threshold == 0 && !o.Back {
+		return nil, pgerr.New(pgerr.InvalidParameter, "a threshold must be at least 1")
+	}
+	names, err := findPair(ctx, conn, t)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := readFacts(ctx, conn, names)
+	if err != nil {
+		return nil, err
+	}
+	return &migration{migrationSQL: newMigrationSQL(names, facts), conn: conn, table: t.Table, bare: names.bare, lacks: !names.installed, opts: o}, nil
+}
+
+// findPair resolves the name, and asks what the proxy's inspection asks.
+func findPair(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (pairNames, error) {
+	var schema, table string
+	err := conn.QueryRow(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.to_regclass($1)::oid`, t.Table).Scan(&schema, &table)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return pairNames{}, pgerr.New(pgerr.UndefinedTable, "table %s does not exist", t.Table)
+	}
+	if err != nil {
+		return pairNames{}, fmt.Errorf("look up table %s: %w", t.Table, err)
+	}
+	var row string
+	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: schema, Table: table}).InspectSQL()).Scan(&row); err != nil {
+		return pairNames{}, fmt.Errorf("inspect table %s: %w", t.Table, err)
+	}
+	in, err := rewrite.ParseInspection(row)
+	if err != nil {
+		return pairNames{}, err
+	}
+	if in.Routing != nil {
+		row = ""
+		if err := conn.QueryRow(ctx, in.RoutingSQL()).Scan(&row); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return pairNames{}, fmt.Errorf("inspect the routing of %s: %w", t.Table, err)
+		}
+		if err := in.AddRouting(row, t.Column); err != nil {
+			return pairNames{}, err
+		}
+	}
+	r := in.Routing
+	if r == nil {
+		return pairNames{}, pgerr.New(pgerr.PrerequisiteState, "table %s has no routing table", t.Table).
+			With('H', "pgbulkproxy routing enable makes one.")
+	}
+	if problem := r.Err(); problem != nil {
+		return pairNames{}, problem
+	}
+	main := rewrite.Relation{OID: in.OID, Schema: in.Schema, Table: in.Table}
+	return pairNames{
+		bare: main.Table, table: main.Name(), oid: main.OID, column: r.Column, mainNames: main.Stores(),
+		auxTable: r.Aux.Name(), auxOID: r.Aux.OID, auxColumn: r.AuxColumn, auxNames: r.AuxStores(in),
+		routes: r.Routes, installed: r.Moving,
+	}, nil
+}
