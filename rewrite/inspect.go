@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
-	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
@@ -62,9 +61,8 @@ type Inspection struct {
 	Truncate    bool
 
 	// Routing is nil where the table has no routing table. Otherwise RoutingSQL has
-	// to be run and its row given to AddRouting.
+	// to be run and its row given to AddRouting, which may find out the same.
 	Routing *Routing
-	routes  string // the routing table's name
 
 	// Session is what holds without a table.
 	Session
@@ -111,7 +109,9 @@ type inspectionRow struct {
 	Installed      bool      `json:"installed"`
 	EventTriggers  bool      `json:"event_triggers"`
 
-	Wanted []string  `json:"wanted"`
+	Wanted []string `json:"wanted"`
+	// Routed: there is a routing table of the table's name, or there may be one.
+	Routed bool      `json:"routed"`
 	Found  *tableRow `json:"found"`
 }
 
@@ -139,8 +139,6 @@ type tableRow struct {
 	Definitions []string `json:"definitions"`
 	Keys        []Key    `json:"keys"`
 	Truncate    bool     `json:"truncate"`
-	// Routes is the routing table's name, "" without.
-	Routes string `json:"routes"`
 	// UserTypes are types of columns, UserCode is that of functions.
 	UserTypes bool `json:"user_types"`
 	UserCode  bool `json:"user_code"`
@@ -172,6 +170,9 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 		return in, nil
 	}
 	in.table(r.Found)
+	if r.Routed && (in.Kind == "r" || in.Kind == "p") && in.Persistence != "t" && len(in.Table) <= MaxRoutedName {
+		in.Routing = &Routing{Problem: "the routing of this table is not known", Code: pgerr.InternalError}
+	}
 	if err := in.columns(r.Found, r.Wanted); err != nil {
 		return nil, fmt.Errorf("decode inspection: %w", err)
 	}
@@ -246,13 +247,6 @@ func (in *Inspection) table(t *tableRow) {
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
 	in.Keys, in.Truncate = t.Keys, t.Truncate
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
-	if t.Routes != "" && len(t.Table) <= MaxRoutedName {
-		in.routes = t.Routes
-		in.Routing = &Routing{
-			Routes:  pgident.Qualified(RoutingSchema, t.Routes),
-			Problem: "the routing of this table is not known", Code: pgerr.InternalError,
-		}
-	}
 	for _, g := range t.Triggers {
 		if len(g) == 5 {
 			in.StatementTriggers = in.StatementTriggers || g[0] != 't' && g[4] == 't'

@@ -21,13 +21,15 @@ const (
 	MaxRoutedName = 63 - len("_relyt_")
 )
 
-// inspectRouting is the part of the inspection that finds a routing table, in
-// the catalog, since a role without USAGE on its schema must not load past it.
-// More would be planned for every table: RoutingSQL asks for the rest.
-const inspectRouting = `, 'routes', CASE WHEN c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog."char"[])
-  AND c.relpersistence OPERATOR(pg_catalog.<>) 't' THEN (SELECT r.relname FROM pg_catalog.pg_class r
-  WHERE r.relname OPERATOR(pg_catalog.=) pg_catalog.concat(c.relname, '` + RoutingSuffix + `')::pg_catalog.name
-  AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('` + RoutingSchema + `')::pg_catalog.oid) END`
+// inspectRouting is the part of the inspection that finds a routing table; true
+// where it could only be seen in the catalog, since the role has no USAGE on its
+// schema: RoutingSQL looks there, and asks for the rest. A look into the catalog
+// would be planned for every table.
+func inspectRouting(table string) string {
+	return ",\n'routed', CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid, 'USAGE') " +
+		"THEN pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(RoutingSchema, table+RoutingSuffix)) + ") IS NOT NULL " +
+		"ELSE pg_catalog.to_regnamespace('" + RoutingSchema + "') IS NOT NULL END"
+}
 
 // installedRouting says whether migrations may be on, and raises no error where
 // schema pgbulk is closed.
@@ -45,6 +47,8 @@ const routingColumns = `ARRAY(SELECT pg_catalog.json_build_array(a.attname, a.at
 
 // routingRow is the JSON that RoutingSQL builds.
 type routingRow struct {
+	// Routes is the routing table's name.
+	Routes string `json:"routes"`
 	// Open: the role may use the schema of the routing table, and read it whole.
 	Open bool `json:"open"`
 	// Shape: it is a table with the two columns.
@@ -61,8 +65,8 @@ type routingRow struct {
 }
 
 // RoutingSQL returns the query, without a semicolon, that completes an
-// inspection whose Routing is not nil: one row with one column, for AddRouting.
-// As the inspection, it raises no error where something is missing.
+// inspection whose Routing is not nil: one row with one column, or none where
+// the table is not routed after all; for AddRouting. As the inspection, it raises no error where something is missing.
 func (in *Inspection) RoutingSQL() string {
 	more := ""
 	if in.Types != nil {
@@ -71,9 +75,8 @@ func (in *Inspection) RoutingSQL() string {
 	if in.Definitions != nil {
 		more += inspectKeys
 	}
-	routes := pgident.Literal(in.routes)
 	return "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(" +
-		"'open', pg_catalog.has_schema_privilege(r.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(r.oid, 'SELECT') AND NOT (r.relrowsecurity AND pg_catalog.row_security_active(r.oid)),\n" +
+		"'routes', r.relname, 'open', pg_catalog.has_schema_privilege(r.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(r.oid, 'SELECT') AND NOT (r.relrowsecurity AND pg_catalog.row_security_active(r.oid)),\n" +
 		"'shape', r.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[]) AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a " +
 		"WHERE a.attrelid OPERATOR(pg_catalog.=) r.oid AND a.attname OPERATOR(pg_catalog.=) ANY ('{routing_id,store_table_name}'::pg_catalog.name[]) " +
 		"AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{25,1043}'::pg_catalog.oid[])) OPERATOR(pg_catalog.=) 2,\n" +
@@ -88,15 +91,19 @@ func (in *Inspection) RoutingSQL() string {
 		"FROM pg_catalog.pg_class m, pg_catalog.pg_class r, LATERAL (SELECT n.name, " +
 		"(SELECT a.oid FROM pg_catalog.pg_class a WHERE a.relname OPERATOR(pg_catalog.=) n.name AND a.relnamespace OPERATOR(pg_catalog.=) m.relnamespace) AS oid " +
 		"FROM (SELECT pg_catalog.concat(m.relname, '" + AuxSuffix + "')::pg_catalog.name AS name OFFSET 0) n OFFSET 0) aux\n" +
-		"WHERE m.oid OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND r.relname OPERATOR(pg_catalog.=) " + routes +
-		"::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid"
+		"WHERE m.oid OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND r.relname OPERATOR(pg_catalog.=) pg_catalog.concat(m.relname, '" + RoutingSuffix +
+		"')::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid"
 }
 
-// AddRouting completes the inspection by RoutingSQL's row; "" is none. column
+// AddRouting completes the inspection by RoutingSQL's row, "" for none. column
 // is the routing column of tables that have neither routing_id nor group_id, ""
-// for none. Where the routing table turns out to be another table's, Routing is
-// nil afterwards.
+// for none. Where there is no routing table, or it turns out to be another
+// table's, Routing is nil afterwards.
 func (in *Inspection) AddRouting(row, column string) error {
+	if row == "" {
+		in.Routing = nil
+		return nil
+	}
 	data, err := hex.DecodeString(row)
 	if err != nil {
 		return fmt.Errorf("decode routing: %w", err)
@@ -109,9 +116,8 @@ func (in *Inspection) AddRouting(row, column string) error {
 		in.Routing = nil
 		return nil
 	}
-	r := in.Routing
-	r.Problem, r.Code = "", ""
-	r.Moving = v.Installed
+	r := &Routing{Routes: pgident.Qualified(RoutingSchema, v.Routes), Moving: v.Installed}
+	in.Routing = r
 	r.resolve(in, &v, column)
 	return nil
 }

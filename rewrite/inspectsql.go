@@ -137,9 +137,9 @@ func inspectSQL(schema, table string, columns []string, encoding, more string) s
 	} else {
 		b.WriteString("pg_catalog.to_json(" + pgident.LiteralArray(columns) + ")")
 	}
+	b.WriteString(inspectRouting(table))
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
 	b.WriteString(inspectTable)
-	b.WriteString(inspectRouting)
 	b.WriteString(more)
 	b.WriteString(inspectFrom)
 	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")

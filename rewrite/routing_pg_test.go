@@ -25,7 +25,8 @@ func inspectRouted(t testing.TB, conn *pgconn.PgConn, table, column string) *Ins
 	if in.Routing.Err() == nil {
 		t.Errorf("%s: loads would go on before the routing is known", table)
 	}
-	if err := in.AddRouting(run(t, conn, in.RoutingSQL())[0], column); err != nil {
+	row := strings.Join(run(t, conn, in.RoutingSQL()), "")
+	if err := in.AddRouting(row, column); err != nil {
 		t.Fatal(err)
 	}
 	return in
@@ -174,6 +175,9 @@ func TestRoutingInspect(t *testing.T) {
 	run(t, owner, "REVOKE USAGE ON SCHEMA relyt_sys FROM "+role)
 	if got := describeRouting(inspectRouted(t, weak, "allright", "")); !strings.HasPrefix(got, "42501") {
 		t.Errorf("without USAGE: %s", got)
+	}
+	if got := describeRouting(inspectRouted(t, weak, "plain", "")); got != "not routed" {
+		t.Errorf("not routed, without USAGE: %s", got)
 	}
 	if got := describeRouting(inspectRouted(t, owner, "named", "")); !strings.HasPrefix(got, "42703") {
 		t.Errorf("no column configured: %s", got)

@@ -62,10 +62,12 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 	if err != nil {
 		return err
 	}
+	row := ""
 	if len(results) == 1 && len(results[0].Rows) == 1 && len(results[0].Rows[0]) == 1 {
-		if err := insp.AddRouting(string(results[0].Rows[0][0]), s.srv.cfg.RoutingColumn); err != nil {
-			s.log.Warn("the routing of a table is unreadable", "table", insp.Table, "error", err)
-		}
+		row = string(results[0].Rows[0][0])
+	}
+	if err := insp.AddRouting(row, s.srv.cfg.RoutingColumn); err != nil {
+		s.log.Warn("the routing of a table is unreadable", "table", insp.Table, "error", err)
 	}
 	return nil
 }
