@@ -92,22 +92,24 @@ func TestReasonsTable(t *testing.T) {
 		}
 		listed[r.Reason] = true
 	}
-	file, err := parser.ParseFile(token.NewFileSet(), "reasons.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := 0
-	ast.Inspect(file, func(node ast.Node) bool {
-		spec, ok := node.(*ast.ValueSpec)
-		if !ok {
+	for _, name := range []string{"reasons.go", "readreasons.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			spec, ok := node.(*ast.ValueSpec)
+			if !ok {
+				return true
+			}
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if n++; err != nil || !listed[Reason(value)] {
+				t.Errorf("%s is not in the table", spec.Names[0])
+			}
 			return true
-		}
-		value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
-		if n++; err != nil || !listed[Reason(value)] {
-			t.Errorf("%s is not in the table", spec.Names[0])
-		}
-		return true
-	})
+		})
+	}
 	if n != len(listed) {
 		t.Errorf("%d constants, %d lines", n, len(listed))
 	}

@@ -151,7 +151,7 @@ type ReasonInfo struct {
 // Reasons returns every reason with its meaning, in the order in which the
 // checks are made.
 func Reasons() []ReasonInfo {
-	return slices.Concat(parseReasons(), classifyReasons(), sessionReasons(), methodReasons(), momentReasons(), fallbackReasons())
+	return slices.Concat(parseReasons(), classifyReasons(), sessionReasons(), methodReasons(), momentReasons(), fallbackReasons(), readReasons())
 }
 
 func parseReasons() []ReasonInfo {

@@ -18,6 +18,7 @@ func ReasonGroups() []ReasonGroup {
 		{"method", "How the rows get into the table: `rows` and `arrays` for an INSERT that is streamed; for a COPY that is staged `external` by external table, all others by one COPY on the session. An INSERT into a table with `triggers` or `rules` passes."},
 		{"moment", "What the proxy has met lately decides. With `store_breaker` the statement passes; with the others it is staged and loaded by one COPY on the session."},
 		{"fallback", "Why a load that began by external table went on as a native COPY: label of `pgbulk_fallbacks_total`."},
+		{"read", "With `routing.reads = on`, statements that read or change a routed table, kind `read`: `union`, `pinned` and `both_tables` see both tables, with decision `stream`; with every other reason the statement passes, and sees the main table alone."},
 	}
 }
 

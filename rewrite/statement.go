@@ -68,6 +68,8 @@ const (
 	KindNone   Kind = ""
 	KindCopy   Kind = "copy"
 	KindInsert Kind = "insert"
+	// KindRead is a statement that reads or changes a routed table.
+	KindRead Kind = "read"
 )
 
 // Way is how a bulk statement goes.

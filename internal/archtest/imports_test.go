@@ -115,6 +115,7 @@ type wall struct {
 
 var walls = []wall{
 	{"github.com/pganalyze/pg_query_go/v5", []string{"rewrite/pgquery/..."}, "cgo behind one package"},
+	{"google.golang.org/protobuf", []string{"rewrite/pgquery/..."}, "what its tree is made of"},
 	{"github.com/aws/aws-sdk-go-v2", []string{"store/..."}, "S3 behind one interface"},
 	{"github.com/aws/smithy-go", []string{"store/..."}, "part of the S3 client"},
 	{"github.com/versity/versitygw", []string{"store/embedded/..."}, "the S3 server of the demo"},
