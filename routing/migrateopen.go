@@ -36,33 +36,11 @@ func newMigration(ctx context.Context, conn *pgx.Conn, t MigrateTarget, o Migrat
 	return &migration{migrationSQL: newMigrationSQL(names, facts), conn: conn, table: t.Table, bare: names.bare, lacks: !names.installed, opts: o}, nil
 }
 
-// findPair resolves the name, and asks what the proxy's inspection asks.
+// findPair takes the pair's names from the inspection.
 func findPair(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (pairNames, error) {
-	var schema, table string
-	err := conn.QueryRow(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.to_regclass($1)::oid`, t.Table).Scan(&schema, &table)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return pairNames{}, pgerr.New(pgerr.UndefinedTable, "table %s does not exist", t.Table)
-	}
-	if err != nil {
-		return pairNames{}, fmt.Errorf("look up table %s: %w", t.Table, err)
-	}
-	var row string
-	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: schema, Table: table}).InspectSQL()).Scan(&row); err != nil {
-		return pairNames{}, fmt.Errorf("inspect table %s: %w", t.Table, err)
-	}
-	in, err := rewrite.ParseInspection(row)
+	in, err := inspectPair(ctx, conn, t)
 	if err != nil {
 		return pairNames{}, err
-	}
-	if in.Routing != nil {
-		row = ""
-		if err := conn.QueryRow(ctx, in.RoutingSQL()).Scan(&row); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-			return pairNames{}, fmt.Errorf("inspect the routing of %s: %w", t.Table, err)
-		}
-		if err := in.AddRouting(row, t.Column); err != nil {
-			return pairNames{}, err
-		}
 	}
 	r := in.Routing
 	if r == nil {
@@ -78,4 +56,30 @@ WHERE c.oid = pg_catalog.to_regclass($1)::oid`, t.Table).Scan(&schema, &table)
 		auxTable: r.Aux.Name(), auxOID: r.Aux.OID, auxColumn: r.AuxColumn, auxNames: r.AuxStores(in),
 		routes: r.Routes, installed: r.Moving,
 	}, nil
+}
+
+// inspectPair resolves the name, and asks what the proxy asks before a load.
+func inspectPair(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (*rewrite.Inspection, error) {
+	var schema, table string
+	err := conn.QueryRow(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = pg_catalog.to_regclass($1)::oid`, t.Table).Scan(&schema, &table)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, pgerr.New(pgerr.UndefinedTable, "table %s does not exist", t.Table)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up table %s: %w", t.Table, err)
+	}
+	var row string
+	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: schema, Table: table}).InspectSQL()).Scan(&row); err != nil {
+		return nil, fmt.Errorf("inspect table %s: %w", t.Table, err)
+	}
+	in, err := rewrite.ParseInspection(row)
+	if err != nil || in.Routing == nil {
+		return in, err
+	}
+	row = ""
+	if err := conn.QueryRow(ctx, in.RoutingSQL()).Scan(&row); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("inspect the routing of %s: %w", t.Table, err)
+	}
+	return in, in.AddRouting(row, t.Column)
 }

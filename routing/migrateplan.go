@@ -19,9 +19,9 @@ type MigrateOptions struct {
 	BatchRows int64
 	// Unseen, unless nil, returns the proxies that do not know yet that the table,
 	// named without its schema, is routed: small INSERTs pass by them unrouted.
-	Unseen func(ctx context.Context, table string) ([]string, error)
+	Unseen func(ctx context.Context, table string) ([]string, error) `json:"-"`
 	// Notify, unless nil, hears how far the migration is. It must not block.
-	Notify func(MigrateProgress)
+	Notify func(MigrateProgress) `json:"-"`
 }
 
 // DefaultBatchRows is how many rows of small groups one transaction moves. Their
