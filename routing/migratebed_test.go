@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,16 @@ func (b *pairBed) fill(table string, n int, groups ...string) {
 	for _, g := range groups {
 		b.exec(fmt.Sprintf("INSERT INTO %s (group_id, v) SELECT %s, 'v' || i FROM generate_series(1, %d) i", table, g, n))
 	}
+}
+
+// oid is the main table's.
+func (b *pairBed) oid() uint32 {
+	b.t.Helper()
+	n, err := strconv.ParseUint(b.ask("SELECT 't'::regclass::oid"), 10, 32)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return uint32(n)
 }
 
 func (b *pairBed) exec(sql string) {

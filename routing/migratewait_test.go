@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // running is a migration under way.
@@ -73,10 +75,10 @@ func TestMigrateWaitsForLoads(t *testing.T) {
 	b := newPairBed(t, plainPair)
 	b.fill("t", 10, "1")
 	l := b.newLoad()
-	l.must(l.begin("READ COMMITTED"))
-	l.must(l.insert("1", "VALUES (1, 'early')"))
+	l.must("BEGIN; SELECT pg_advisory_xact_lock_shared(" + rewrite.TableLock(b.oid()) + ")")
 	m := b.start(MigrateOptions{Threshold: 10})
 	m.waits("loads into public.t")
+	l.must(l.insert("1", "VALUES (1, 'early')"))
 	l.must("COMMIT")
 	m.ends()
 	b.expect("1:0+11", "1")
