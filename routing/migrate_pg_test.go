@@ -172,6 +172,7 @@ func TestMigrateRefuses(t *testing.T) {
 		"trigger":      {"CREATE TRIGGER audit BEFORE DELETE ON t EXECUTE FUNCTION f()", "0A000", "trigger audit of table t would fire"},
 		"aux trigger":  {"CREATE TRIGGER audit AFTER INSERT ON t_relyt_massive_group FOR EACH ROW EXECUTE FUNCTION f()", "0A000", "trigger audit of table t_relyt_massive_group would fire"},
 		"rule":         {"CREATE RULE keep AS ON DELETE TO t DO INSTEAD NOTHING", "0A000", "rule keep of table t would apply"},
+		"shared":       {"CREATE SCHEMA s; CREATE TABLE s.t (LIKE t); CREATE TABLE s.t_relyt_massive_group (LIKE t)", "0A000", "table s.t has an auxiliary table, too"},
 		"no aux":       {"DROP TABLE t_relyt_massive_group", "42P01", "t_relyt_massive_group"},
 		"no routes":    {"DROP TABLE relyt_sys.t_relyt_routing", "55000", "has no routing table"},
 		"no table":     {"DROP TABLE t CASCADE", "42P01", "public.t does not exist"},

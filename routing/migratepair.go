@@ -22,8 +22,8 @@ type pairFacts struct {
 	// Keys are the columns of unique indexes of either table, by that table's
 	// names; those with expressions or conditions are left out.
 	Keys, AuxKeys [][]string
-	// Obstacles are what would make more of a move than a move.
-	Obstacles []string
+	// Obstacles and Triggers are what would make more of a move than a move.
+	Obstacles, Triggers []string
 }
 
 // factsSQL asks for pairFacts. Triggers of partitions count, too; those that do
@@ -43,16 +43,21 @@ SELECT pg_catalog.json_build_object(
   SELECT pg_catalog.format('foreign key %%I of table %%s refers to %%s', k.conname, k.conrelid::regclass, k.confrelid::regclass) AS what
     FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid IN (SELECT oid FROM tree)
   UNION ALL
-  SELECT pg_catalog.format('trigger %%I of table %%s would fire', g.tgname, g.tgrelid::regclass)
+  SELECT pg_catalog.format('rule %%I of table %%s would apply', r.rulename, r.ev_class::regclass)
+    FROM pg_catalog.pg_rewrite r JOIN pair ON pair.oid = r.ev_class WHERE r.ev_type IN ('3', '4') AND r.ev_enabled <> 'D'
+  UNION ALL
+  SELECT pg_catalog.format('table %%s has an auxiliary table, too, and the same routes', o.oid::regclass)
+    FROM pg_catalog.pg_class m, pg_catalog.pg_class a, pg_catalog.pg_class o, pg_catalog.pg_class x
+    WHERE m.oid = %[1]d AND a.oid = %[2]d AND o.relname = m.relname AND o.oid <> m.oid
+    AND x.relname = a.relname AND x.relnamespace = o.relnamespace AND x.relpersistence <> 't') o),
+'Triggers', (SELECT pg_catalog.json_agg(what ORDER BY what) FROM (
+  SELECT pg_catalog.format('trigger %%I of table %%s would fire', g.tgname, g.tgrelid::regclass) AS what
     FROM pg_catalog.pg_trigger g JOIN tree ON tree.oid = g.tgrelid
     WHERE NOT g.tgisinternal AND g.tgtype::int4 & 12 <> 0
-    AND g.tgenabled IN ('A', CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)
-  UNION ALL
-  SELECT pg_catalog.format('rule %%I of table %%s would apply', r.rulename, r.ev_class::regclass)
-    FROM pg_catalog.pg_rewrite r JOIN pair ON pair.oid = r.ev_class WHERE r.ev_type IN ('3', '4') AND r.ev_enabled <> 'D') o))::text`
+    AND g.tgenabled IN ('A', CASE pg_catalog.current_setting('session_replication_role') WHEN 'replica' THEN 'R' ELSE 'O' END)) g))::text`
 
-const keysOf = `(SELECT pg_catalog.json_agg(ARRAY(SELECT a.attname FROM pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) k
-    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k))
+const keysOf = `(SELECT pg_catalog.json_agg(ARRAY(SELECT a.attname FROM pg_catalog.unnest(i.indkey[0:i.indnkeyatts - 1]) WITH ORDINALITY k(num, n)
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num ORDER BY k.n))
   FROM pg_catalog.pg_index i WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indrelid = `
 
 // readFacts reads them, and fails where a move would do more than move.
@@ -67,7 +72,10 @@ func readFacts(ctx context.Context, conn *pgx.Conn, p pairNames) (*pairFacts, er
 		return nil, fmt.Errorf("read the definitions of %s: %w", p.table, err)
 	}
 	if len(f.Obstacles) > 0 {
-		return nil, pgerr.New(pgerr.FeatureNotSupported, "rows of %s cannot be moved: %s", p.table, strings.Join(f.Obstacles, "; ")).
+		return nil, pgerr.New(pgerr.FeatureNotSupported, "rows of %s cannot be moved: %s", p.table, strings.Join(f.Obstacles, "; "))
+	}
+	if len(f.Triggers) > 0 {
+		return nil, pgerr.New(pgerr.FeatureNotSupported, "rows of %s cannot be moved: %s", p.table, strings.Join(f.Triggers, "; ")).
 			With('H', "Triggers do not fire where the connection has session_replication_role = replica (options=-csession_replication_role=replica).")
 	}
 	return f, nil
