@@ -41,9 +41,10 @@ func (c *headCursor) scan() (insertHead, Reason) {
 	if !c.name() {
 		return insertHead{}, ReasonParseError
 	}
-	c.into = into
+	c.into, c.alias, c.target = into, c.named, c.named
 	if c.word("as") {
 		c.next() // any word may be an alias
+		c.alias, c.target = c.end, c.end
 		c.next()
 	}
 	if c.is('(') {
@@ -98,6 +99,9 @@ type headCursor struct {
 	kind       tokenKind
 	start, end int
 	into       int // the place behind INTO, once it was passed
+	named      int // behind the table's name
+	alias      int // behind the table's name and its alias
+	target     int // behind the table's name, its alias and its columns, as far as they were passed
 }
 
 func (c *headCursor) next() {
@@ -153,6 +157,7 @@ func (c *headCursor) name() bool {
 		if c.next(); c.kind != tokenWord && c.kind != tokenQuoted {
 			return false
 		}
+		c.named = c.end
 		if c.next(); !c.is('.') {
 			return true
 		}
@@ -173,6 +178,7 @@ func (c *headCursor) columns() Reason {
 			return ReasonParseError
 		}
 	}
+	c.target = c.end
 	c.next()
 	return ReasonNone
 }

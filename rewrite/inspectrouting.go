@@ -188,11 +188,12 @@ func (r *Routing) columns(main string, v *routingRow, configured string) {
 	if len(v.Columns) != len(v.AuxColumns) {
 		r.fail(pgerr.PrerequisiteState, "tables %s and %s have %d and %d columns", main, r.Aux.Name(), len(v.Columns), len(v.AuxColumns))
 	}
-	for _, c := range v.Columns {
+	for at, c := range v.Columns {
 		name := c.name
 		if name == r.Column {
 			name = r.AuxColumn
 		}
+		r.Shuffled = r.Shuffled || at >= len(v.AuxColumns) || v.AuxColumns[at].name != name
 		i := slices.IndexFunc(v.AuxColumns, func(o routingColumn) bool { return o.name == name })
 		switch {
 		case i < 0:

@@ -98,6 +98,10 @@ const (
 	ReasonBatchReturning    Reason = "batch_returning"
 	ReasonRowLimit          Reason = "row_limit"
 	ReasonNativeReplay      Reason = "native_replay"
+	ReasonRouted            Reason = "routed"
+	ReasonRoutedClause      Reason = "routed_clause"
+	ReasonRoutedOrder       Reason = "routed_order"
+	ReasonRoutedText        Reason = "routed_text"
 
 	// Reasons of the moment, which the loader and the service connections find.
 
@@ -242,6 +246,10 @@ func sessionReasons() []ReasonInfo {
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
+		{ReasonRouted, "session", "The table has an auxiliary one: each row of the INSERT goes where the routes say. Such INSERTs are not coalesced."},
+		{ReasonRoutedClause, "session", "Some rows of the INSERT go to the auxiliary table, where ON CONFLICT or RETURNING cannot be meant as they are written, or where its constraint is missing: refused with 0A000."},
+		{ReasonRoutedOrder, "session", "The rows of the INSERT go to both tables in so many turns that the order of the rows of RETURNING cannot be kept: refused with 0A000."},
+		{ReasonRoutedText, "session", "The text puts rows into a routed table in a form that is not understood: several statements, an INSERT inside of WITH, EXPLAIN or PREPARE. Refused with 0A000, unless the server has something against it itself."},
 	}
 }
 

@@ -30,6 +30,8 @@ type Routing struct {
 	// Table is what an inspection of the auxiliary table says, with the statement's
 	// columns under the names that they have there.
 	Table *Inspection
+	// Shuffled: the two tables' columns stand in another order.
+	Shuffled bool
 	// Moving: pgbulk.routing_moving(oid) is installed, so a migration may be on.
 	Moving bool
 	// Problem says why rows of this table cannot be routed, Code with which

@@ -28,6 +28,8 @@ const (
 	actBatch
 	// actCoalesce: an INSERT with which a run of them may begin.
 	actCoalesce
+	// actRouted: a Query that may insert into a routed table.
+	actRouted
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -78,6 +80,8 @@ func (s *session) clientLoop() error {
 			err = s.onCoalesce()
 		case actCommit:
 			err = s.onCommitPoint()
+		case actRouted:
+			err = s.onRoutedQuery()
 		case actRaw:
 			err = s.relayRaw()
 		}
@@ -234,6 +238,9 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		if many {
 			s.insertAhead = true
 			return actInsert, false
+		}
+		if s.mayRoute(trimZero(body)) {
+			return actRouted, false
 		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
 	default:

@@ -35,10 +35,14 @@ type insertTask struct {
 	began   time.Time
 	// opened: the session is where opening has brought it.
 	opened bool
-	out    []byte
-	ready  int // ReadyForQuerys still to come, of which main end the statement
-	main   int
-	failed error
+	// routes are those of a routed table, whose lock is held; refused is why
+	// nothing may go into it.
+	routes  *rewrite.Routes
+	refused *pgerr.Error
+	out     []byte
+	ready   int // ReadyForQuerys still to come, of which main end the statement
+	main    int
+	failed  error
 	// kept are the server's messages for the client, but for those of a batch
 	// rowDescription and the tag.
 	kept           []byte
@@ -125,12 +129,17 @@ func (s *session) onInsert() error {
 	if err != nil {
 		return s.relayRaw()
 	}
-	if size > s.srv.cfg.InsertMaxBytes {
+	if size > s.srv.cfg.InsertMaxBytes && !s.mayRoute(s.cr.Buffered()[frame.HeaderLen:]) {
 		return s.passInsert(rewrite.ReasonTooLong)
+	} else if size > s.srv.cfg.InsertMaxBytes {
+		return s.onRoutedQuery()
 	}
 	// The message, and what is made of it.
 	reserved := 2 * int64(size)
 	if !memory.Reserve(reserved) {
+		if s.mayRoute(s.cr.Buffered()[frame.HeaderLen:]) {
+			return s.refuseRouted(rewrite.ReasonMemory)
+		}
 		return s.passInsert(rewrite.ReasonMemory)
 	}
 	defer memory.Return(reserved)
@@ -142,6 +151,9 @@ func (s *session) onInsert() error {
 		return t.run(frame.HeaderLen + len(body))
 	}
 	t, reason := s.newInsert(body)
+	if reason != rewrite.ReasonNone && s.mayRoute(body) {
+		return s.onRoutedQuery()
+	}
 	if reason != rewrite.ReasonNone {
 		return s.passInsert(reason)
 	}
@@ -248,6 +260,9 @@ func (t *insertTask) run(size int) error {
 // runDecided goes on with a decision, or with the error in its place.
 func (t *insertTask) runDecided(d rewrite.Decision, err error, size int) error {
 	s := t.s
+	if err == nil && t.routed() && t.batch == nil {
+		return t.runRouted(size)
+	}
 	var staged *rewrite.CopyStatement
 	if err == nil && d.Way == rewrite.Stream {
 		if staged, d = t.stageDecision(d, size); staged == nil {
@@ -270,6 +285,8 @@ func (t *insertTask) runDecided(d rewrite.Decision, err error, size int) error {
 		}
 	case d.Way == rewrite.Stream:
 		err = t.send()
+	case d.Reason == rewrite.ReasonInspectFailed && t.batch == nil:
+		return t.passUnlocked(size)
 	default:
 		return t.pass(d.Reason, size)
 	}
@@ -317,6 +334,11 @@ func (t *insertTask) decide() (rewrite.Decision, error) {
 	}
 	t.insp, t.opened = insp, true
 	s.coal.learn(insp.Coalesces())
+	if insp.Routing != nil {
+		if err := t.enter(); err != nil || t.routed() {
+			return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonRouted}, err
+		}
+	}
 	d := rewrite.ClassifyInsert(t.stmt, t.insp, caps)
 	if t.inBlock && d.Way != rewrite.Pass && t.stmt.Reusable(insp) {
 		s.last = &lastInsert{schema: t.stmt.Schema, table: t.stmt.Table, columns: t.stmt.Columns, insp: insp}

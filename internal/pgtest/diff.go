@@ -56,6 +56,8 @@ type Options struct {
 	// AfterCase is called after a case has run on the proxied side. Cases of
 	// one script run one after the other. May be nil.
 	AfterCase func(t testing.TB, script, database string, c *Case)
+	// Pairs, if set, are made on the proxied side. May be nil.
+	Pairs *Pairs
 	// Transcript is given what each side of a real client saw. May be nil.
 	Transcript func(target string, lines []string)
 }
@@ -114,6 +116,7 @@ func diffScript(t *testing.T, script *Script, direct, proxied Target, options Op
 		oracle: newSide(t, direct, direct, options),
 		other:  newSide(t, direct, proxied, options),
 	}
+	pair.other.proxied = true
 	for _, side := range []*side{pair.oracle, pair.other} {
 		if _, err := side.admin.PgConn().Exec(t.Context(), side.expand(script.Database)).ReadAll(); err != nil {
 			t.Fatalf("%s: database: %v", script.Path, err)
@@ -148,7 +151,7 @@ func newSide(t *testing.T, direct, target Target, options Options) *side {
 		t.Fatalf("connect to %s: %v", database, err)
 	}
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &side{target: target, admin: admin, database: database, extended: options.Extended, timeout: options.Timeout}
+	return &side{target: target, admin: admin, database: database, extended: options.Extended, timeout: options.Timeout, pairs: options.Pairs}
 }
 
 // pair is the two sides of a script.
@@ -194,6 +197,9 @@ func (p *pair) diffCase(t *testing.T, script *Script, c *Case) []string {
 		}
 		if side == p.oracle && side.stuck {
 			t.Fatalf("%s: the script hangs on the oracle itself:\n%s", script.Path, strings.Join(tail(lines), "\n"))
+		}
+		if options := side.pairs; options != nil {
+			lines = options.comparable(lines)
 		}
 		transcripts = append(transcripts, lines)
 	}

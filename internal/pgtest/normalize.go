@@ -13,6 +13,7 @@ const firstUserOID = 16384
 // side and case, so numbers are given in the order of appearance.
 type normalizer struct {
 	database string
+	suffix   string // of names, left out
 	waived   string // field codes of errors and notices left out
 	volatile []*regexp.Regexp
 	oids     map[uint32]string
@@ -48,6 +49,9 @@ func (n *normalizer) pid(pid uint32) string {
 
 func (n *normalizer) text(line string) string {
 	line = strings.ReplaceAll(line, n.database, "${db}")
+	if n.suffix != "" {
+		line = strings.ReplaceAll(line, n.suffix, "")
+	}
 	for _, expression := range n.volatile {
 		line = expression.ReplaceAllString(line, "~")
 	}

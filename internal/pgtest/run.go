@@ -24,6 +24,8 @@ type side struct {
 	database string
 	extended bool // run copy steps as copyx
 	timeout  time.Duration
+	pairs    *Pairs
+	proxied  bool
 
 	norm    *normalizer
 	clients map[string]*Client
@@ -37,6 +39,9 @@ type side struct {
 // script could not be run, not that a message was unexpected.
 func (s *side) run(ctx context.Context, c *Case) ([]string, error) {
 	s.norm = newNormalizer(s.database, &c.options)
+	if s.pairs != nil {
+		s.norm.suffix = s.pairs.Suffix
+	}
 	s.clients, s.ended, s.current = map[string]*Client{}, map[string]bool{}, "main"
 	s.lines, s.stuck = nil, false
 	defer func() {

@@ -68,7 +68,7 @@ func (s *side) reset(ctx context.Context, setup string) error {
 	if _, err := s.admin.PgConn().Exec(ctx, quiet+dropSchemas+s.expand(setup)).ReadAll(); err != nil {
 		return fmt.Errorf("set up database: %w", err)
 	}
-	return nil
+	return s.makePairs(ctx)
 }
 
 // addState waits for the sessions to end and adds what they left behind.
@@ -85,6 +85,9 @@ func (s *side) addState(ctx context.Context, kind string) error {
 	}
 	for _, object := range results[0].Rows {
 		relkind, name := string(object[0]), string(object[1])
+		if s.pairs != nil && strings.Contains(name, s.pairs.Suffix) {
+			continue
+		}
 		s.note("%s %s", relkind, name)
 		switch {
 		case string(object[2]) == "t":
@@ -100,13 +103,17 @@ func (s *side) addState(ctx context.Context, kind string) error {
 }
 
 func (s *side) addTable(ctx context.Context, name string) error {
+	rows, err := s.rowsOf(ctx, name)
+	if err != nil {
+		return err
+	}
 	digest := `SELECT count(*), md5(string_agg("whole row"::text, chr(10) ORDER BY "whole row"::text COLLATE "C"))
-		FROM ONLY ` + name + ` AS "whole row"`
+		FROM ` + rows + ` AS "whole row"`
 	if err := s.check(ctx, digest); err != nil {
 		return err
 	}
-	return s.check(ctx, fmt.Sprintf(`SELECT "whole row"::text FROM ONLY %s AS "whole row"
-		WHERE (SELECT count(*) FROM ONLY %s) <= %d ORDER BY "whole row"::text COLLATE "C"`, name, name, shownRows))
+	return s.check(ctx, fmt.Sprintf(`SELECT "whole row"::text FROM %s AS "whole row"
+		WHERE (SELECT count(*) FROM %s AS every) <= %d ORDER BY "whole row"::text COLLATE "C"`, rows, rows, shownRows))
 }
 
 // check runs SQL on the server. An error of the SQL is part of the transcript:

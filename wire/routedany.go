@@ -1,0 +1,268 @@
+package wire
+
+import (
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
+)
+
+// mayRoute says whether a text may be an INSERT into a routed table.
+func (s *session) mayRoute(_ []byte) bool { return false }
+
+// onRoutedQuery handles a Query with an INSERT in it, of any form and size, which
+// may be into a routed table. It relays what is not.
+func (s *session) onRoutedQuery() error {
+	s.insertAhead = false
+	memory := s.srv.loader.Memory()
+	if err := s.cr.Need(frame.HeaderLen); err != nil {
+		return err
+	}
+	_, size, err := frame.Head(s.cr.Buffered())
+	if err != nil {
+		return s.relayRaw()
+	}
+	reserved := 2 * int64(size)
+	if size > s.srv.cfg.InsertMaxBytes || !memory.Reserve(reserved) {
+		return s.refuseRouted(rewrite.ReasonTooLong)
+	}
+	defer memory.Return(reserved)
+	_, body, _, err := s.peekFrame(s.srv.cfg.InsertMaxBytes)
+	if err != nil {
+		return err
+	}
+	sql, rest, ok := frame.CString(body)
+	if !ok || len(rest) > 0 {
+		return s.passInsert(rewrite.ReasonParseError)
+	}
+	if t := s.sameInsert(body); t != nil {
+		return t.run(frame.HeaderLen + len(body))
+	}
+	if s.unsynced {
+		return s.refuseRouted(rewrite.ReasonInPipeline)
+	}
+	s.mu.Lock()
+	s.statements.forget(nil) // a Query drops the unnamed statement
+	s.mu.Unlock()
+	if ok, err := s.waitIdle(); err != nil {
+		return err
+	} else if !ok {
+		return s.refuseRouted(rewrite.ReasonInPipeline)
+	}
+	if s.txStatus() == 'E' {
+		return s.passInsert(rewrite.ReasonFailedTransaction)
+	}
+	return s.routeText(sql, frame.HeaderLen+len(body))
+}
+
+// routeText routes the text of a Query; the session is at rest.
+func (s *session) routeText(sql []byte, size int) error {
+	s.mu.Lock()
+	opts, ok := s.insertOptions()
+	s.mu.Unlock()
+	t := &insertTask{s: s, inBlock: s.txStatus() == 'T'}
+	if ok {
+		stmt, reason := s.parseInsert(sql, opts)
+		if reason == rewrite.ReasonNone && (opts.UTF8 || stmt.ASCII()) {
+			t.stmt = stmt
+			return t.runSmall(size)
+		}
+	}
+	text := rewrite.ParseAny(sql)
+	if text.Insert != nil {
+		t.stmt = text.Insert.Statement
+		return t.runAny(text.Insert, size)
+	}
+	return t.runText(text, sql, size)
+}
+
+// runSmall is run for any number of rows.
+func (t *insertTask) runSmall(size int) error {
+	d, err := t.decide()
+	if err == nil && !t.routed() && t.stmt.Rows < t.s.enough(t.inBlock) {
+		return t.pass(rewrite.ReasonSmall, size)
+	}
+	return t.runDecided(d, err, size)
+}
+
+// enough is how many rows an INSERT needs to be streamed.
+func (s *session) enough(again bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.enoughRows(again)
+}
+
+// inspect opens the table, and enters its routing if it has one. passed says that
+// the statement is answered: relayed, or failed by waiting.
+func (t *insertTask) inspect(size int) (passed bool, err error) {
+	t.s.last = nil
+	insp, err := t.opening().run()
+	if e := pgerr.As(err); e != nil && t.s.ctx.Err() == nil {
+		return true, t.fail(e, size)
+	}
+	if err != nil {
+		return true, err
+	}
+	if insp == nil {
+		return true, t.passUnlocked(size)
+	}
+	t.insp, t.opened = insp, true
+	if insp.Routing != nil {
+		return false, t.enter()
+	}
+	return false, nil
+}
+
+// passUnlocked relays the statement, whose table could not be locked, unless it has
+// to be refused.
+func (t *insertTask) passUnlocked(size int) error {
+	refused, err := t.unlocked()
+	if err != nil {
+		return err
+	}
+	if refused == nil {
+		return t.pass(rewrite.ReasonInspectFailed, size)
+	}
+	r := &routedInsert{t: t, in: t.s.inject()}
+	return r.finish(refused, nil, size)
+}
+
+// unlocked is the error for an INSERT into a routed table that could not be locked:
+// by a role with rights to some columns only, who can still insert.
+func (t *insertTask) unlocked() (*pgerr.Error, error) {
+	if t.s.txStatus() == 'E' {
+		return nil, nil
+	}
+	in := t.s.inject()
+	defer in.release()
+	results, err := in.Exec(t.s.ctx, t.stmt.InspectSQL())
+	if err != nil {
+		return nil, err
+	}
+	insp, err := rewrite.ParseInspection(firstField(results[0].Rows))
+	if err != nil || insp.Routing == nil || !insp.ColumnPrivilege {
+		return nil, nil // the server says why
+	}
+	return insp.Routing.Refuse(insp, rewrite.ReasonColumnPrivileges).ErrorResponse(), nil
+}
+
+// runAny runs an INSERT of any form.
+func (t *insertTask) runAny(a *rewrite.AnyInsert, size int) error {
+	if passed, err := t.inspect(size); passed || err != nil {
+		return err
+	}
+	if !t.routed() {
+		return t.pass(rewrite.ReasonInsertSelect, size)
+	}
+	r := &routedInsert{t: t, in: t.s.inject()}
+	failed, err := t.refused, error(nil)
+	switch {
+	case failed != nil:
+	case t.routes.Idle():
+		failed, err = r.asIs(a.Statement.SQL)
+	default:
+		failed, err = r.viaTemp(a)
+	}
+	return r.finish(failed, err, size)
+}
+
+// asIs runs the client's own text in our block, all of whose rows are the main
+// table's.
+func (r *routedInsert) asIs(sql []byte) (failed *pgerr.Error, err error) {
+	r.raw = true
+	return r.query(endQuery(append(frame.AppendHead(nil, 'Q', 0), sql...)))
+}
+
+// runText runs a text that is more, or less, than one INSERT: as it is, if none of
+// the tables that it names has routes.
+func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
+	block, routed := t.inBlock, false
+	var failed *pgerr.Error
+	var err error
+	for _, target := range a.Targets {
+		t.stmt = &rewrite.InsertStatement{SQL: sql, Schema: target.Schema, Table: target.Table}
+		var found bool
+		if found, failed, err = t.enterTarget(); err != nil {
+			return err
+		}
+		routed = routed || found
+		if failed != nil || found && !t.routes.Idle() {
+			break
+		}
+	}
+	if t.inBlock = block; failed == nil && (!routed || t.inBlock && t.routes.Idle()) {
+		return t.pass(rewrite.ReasonMultiStatement, size)
+	}
+	r := &routedInsert{t: t, in: t.s.inject()}
+	switch {
+	case failed != nil:
+	case t.routes.Idle() && a.Plain:
+		r.direct = true
+		failed, err = r.asIs(sql)
+	default:
+		failed, err = r.refuseText(a, sql)
+	}
+	return r.finish(failed, err, size)
+}
+
+// enterTarget opens one of the tables of a text. The next one finds the block of
+// this one, so the task is in it from here on.
+func (t *insertTask) enterTarget() (routed bool, failed *pgerr.Error, err error) {
+	insp, err := t.opening().run()
+	if e := pgerr.As(err); e != nil && t.s.ctx.Err() == nil {
+		return false, e, nil
+	}
+	if err != nil {
+		return false, nil, err
+	}
+	if insp == nil {
+		failed, err = t.unlocked()
+		return false, failed, err
+	}
+	t.insp, t.opened, t.inBlock = insp, true, true
+	if insp.Routing == nil || insp.ReadOnly {
+		return false, nil, nil
+	}
+	if err := t.enter(); err != nil {
+		return false, nil, err
+	}
+	return true, t.refused, nil
+}
+
+// refuseText is the error for a text that can't be routed: the server's own, where
+// that does not know it either.
+func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr.Error, err error) {
+	if a.Unknown {
+		parse := frame.Append(nil, 'P', append(append([]byte{0}, sql...), 0, 0, 0))
+		failed, err = r.query(frame.Append(parse, 'S', nil))
+		// It says itself that it takes one statement only.
+		if err != nil || failed != nil && failed.Get('R') != "exec_parse_message" {
+			return failed, err
+		}
+	}
+	in := r.t.insp
+	return in.Routing.Refuse(in, rewrite.ReasonRoutedText).ErrorResponse().
+		With('H', "Send the INSERT as a statement of its own."), nil
+}
+
+// refuseRouted answers a Query that cannot be looked at with an error of the
+// server's own, in its place among what is under way.
+func (s *session) refuseRouted(reason rewrite.Reason) error {
+	s.log.Debug("refused", "stmt", rewrite.KindInsert, "reason", reason)
+	if err := s.cr.Need(frame.HeaderLen); err != nil {
+		return err
+	}
+	_, size, err := frame.Head(s.cr.Buffered())
+	if err != nil {
+		return s.relayRaw()
+	}
+	s.last = nil
+	s.cr.Discard(frame.HeaderLen)
+	if err := s.copyBody(size, nil); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.queue.push(entQuery)
+	s.mu.Unlock()
+	return s.writeServer(frame.AppendString(nil, 'Q', rewrite.RaiseSQL(pgerr.FeatureNotSupported,
+		"pgbulkproxy: this INSERT into a table that may be routed is not supported here ("+string(reason)+")")))
+}
