@@ -41,14 +41,28 @@ func (r *routedInsert) tryForm(form routedForm) (failed *pgerr.Error, err error)
 			return nil, err
 		}
 	}
-	if r.t.insp.StatementTriggers {
-		return r.t.insp.Routing.Refuse(r.t.insp, rewrite.ReasonStatementTriggers).ErrorResponse(), nil
+	if form == formTemp && len(runs) > maxTempRuns && failed != nil {
+		return failed, nil
+	}
+	if reason := r.runsReason(form, len(runs)); reason != rewrite.ReasonNone {
+		return r.t.insp.Routing.Refuse(r.t.insp, reason).ErrorResponse(), nil
 	}
 	again, err := r.try(form, runs)
 	if again == nil && failed != nil {
 		return failed, err // the pieces disturb each other in one statement only
 	}
 	return again, err
+}
+
+// runsReason says why rows may not go in so many runs.
+func (r *routedInsert) runsReason(form routedForm, runs int) rewrite.Reason {
+	switch {
+	case r.t.insp.StatementTriggers:
+		return rewrite.ReasonStatementTriggers
+	case form == formTemp && runs > maxTempRuns:
+		return rewrite.ReasonRoutedOrder
+	}
+	return rewrite.ReasonNone
 }
 
 // inOrder says whether the rows of RETURNING can be put in the order of the
