@@ -101,29 +101,33 @@ func (l *lab) progress(format string, args ...any) {
 
 // options are the command line, see the help texts.
 type options struct {
-	Run        string    `help:"Regular expression of the scenarios to run." default:"." placeholder:"REGEX"`
-	List       bool      `help:"List the scenarios and exit."`
-	Rounds     int       `help:"Measured rounds; each runs every way once." default:"5"`
-	Rows       int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
-	InsertRows int       `help:"Rows of an INSERT scenario; single-row ones take fewer." default:"200000"`
-	Seconds    int       `help:"Seconds of one pgbench run." default:"5"`
-	Memory     []float64 `help:"Sizes in GB for the memory scenarios." default:"1,4"`
-	JSON       string    `name:"json" help:"Write every value to this file." type:"path" placeholder:"FILE"`
-	MD         string    `name:"md" help:"Write the tables to this file instead of stdout." type:"path" placeholder:"FILE"`
-	SVG        string    `name:"svg" help:"Write a chart of the ratios to this file." type:"path" placeholder:"FILE"`
-	Dir        string    `help:"Where the data set is kept between runs. Default: pgbulkproxy-bench in the user's cache directory." type:"path"`
-	Proxy      string    `help:"A pgbulkproxy binary; without it, it is built." type:"existingfile" placeholder:"FILE" xor:"proxy"`
-	NoProxy    bool      `help:"Measure the server against itself: the noise of this machine." xor:"proxy"`
-	Set        []string  `help:"A setting for the proxy, passed on as its --set. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
-	Pgbouncer  string    `help:"The PgBouncer to compare with." default:"pgbouncer" placeholder:"FILE"`
-	Pgjdbc     string    `help:"The jar of pgjdbc to measure." default:"/usr/share/java/postgresql.jar" placeholder:"FILE"`
-	Python     string    `help:"A Python that has psycopg 3." default:"python3" placeholder:"FILE"`
-	PgBin      string    `help:"Directory of initdb, postgres, psql and pgbench. Default: searched for." type:"existingdir" placeholder:"DIR"`
-	Seed       uint64    `help:"Seed for the order of the ways." default:"1"`
+	Run         string    `help:"Regular expression of the scenarios to run." default:"." placeholder:"REGEX"`
+	List        bool      `help:"List the scenarios and exit."`
+	Rounds      int       `help:"Measured rounds; each runs every way once." default:"5"`
+	Rows        int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
+	InsertRows  int       `help:"Rows of an INSERT scenario; single-row ones take fewer." default:"200000"`
+	MigrateRows int64     `help:"Rows of the table whose groups are migrated; half of them are moved." default:"10000000"`
+	Seconds     int       `help:"Seconds of one pgbench run." default:"5"`
+	Memory      []float64 `help:"Sizes in GB for the memory scenarios." default:"1,4"`
+	JSON        string    `name:"json" help:"Write every value to this file." type:"path" placeholder:"FILE"`
+	MD          string    `name:"md" help:"Write the tables to this file instead of stdout." type:"path" placeholder:"FILE"`
+	SVG         string    `name:"svg" help:"Write a chart of the ratios to this file." type:"path" placeholder:"FILE"`
+	Dir         string    `help:"Where the data set is kept between runs. Default: pgbulkproxy-bench in the user's cache directory." type:"path"`
+	Proxy       string    `help:"A pgbulkproxy binary; without it, it is built." type:"existingfile" placeholder:"FILE" xor:"proxy"`
+	NoProxy     bool      `help:"Measure the server against itself: the noise of this machine." xor:"proxy"`
+	Set         []string  `help:"A setting for the proxy, passed on as its --set. May be repeated." placeholder:"KEY=VALUE" sep:"none"`
+	Pgbouncer   string    `help:"The PgBouncer to compare with." default:"pgbouncer" placeholder:"FILE"`
+	Pgjdbc      string    `help:"The jar of pgjdbc to measure." default:"/usr/share/java/postgresql.jar" placeholder:"FILE"`
+	Python      string    `help:"A Python that has psycopg 3." default:"python3" placeholder:"FILE"`
+	PgBin       string    `help:"Directory of initdb, postgres, psql and pgbench. Default: searched for." type:"existingdir" placeholder:"DIR"`
+	Seed        uint64    `help:"Seed for the order of the ways." default:"1"`
 }
 
 // Validate is called by the command line parser.
 func (o *options) Validate() error {
+	if o.MigrateRows < 10*smallGroups || o.MigrateRows%(4*giantGroups) != 0 {
+		return fmt.Errorf("--migrate-rows must be at least %d, and a multiple of %d", 10*smallGroups, 4*giantGroups)
+	}
 	if o.Rounds < 1 || o.Rows < leastRows || o.InsertRows < batchRows || o.Seconds < 1 {
 		return fmt.Errorf("--rounds and --seconds must be at least 1, --rows at least %d, --insert-rows at least %d", leastRows, batchRows)
 	}
@@ -142,6 +146,7 @@ func (o *options) Validate() error {
 func (o *options) settings() map[string]string {
 	s := clusterSettings()
 	s["rounds"], s["rows"], s["pgbench_seconds"] = strconv.Itoa(o.Rounds), strconv.Itoa(o.Rows), strconv.Itoa(o.Seconds)
+	s["migrate_rows"] = strconv.FormatInt(o.MigrateRows, 10)
 	s["insert_rows"] = strconv.Itoa(o.InsertRows)
 	if len(o.Set) > 0 {
 		s["proxy"] = strings.Join(o.Set, " ")

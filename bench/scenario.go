@@ -32,6 +32,9 @@ func registry() []scenario {
 	all = append(all, insertPgxs()...)
 	all = append(all, insertPrograms()...)
 	all = append(all, crossover{}.scenario())
+	for _, m := range []migration{{}, {indexed: true}, {beside: true}, {indexed: true, beside: true}} {
+		all = append(all, m.scenario())
+	}
 	for _, protocol := range []string{"simple", "prepared"} {
 		for _, connections := range []int{1, 8} {
 			all = append(all, selects{protocol: protocol, connections: connections}.scenario())

@@ -204,7 +204,7 @@ func (m *migration) run(ctx context.Context) error {
 	m.notify("")
 	limit := m.opts.BatchRows
 	if limit <= 0 {
-		limit = DefaultBatchRows
+		limit = m.batchRows
 	}
 	if len(plan.Moves) > 0 {
 		if err := m.awaitProxies(ctx); err != nil {

@@ -15,13 +15,17 @@ import (
 // pairFacts is what a migration asks about a pair beyond what loads need.
 type pairFacts struct {
 	Kind, AuxKind string
-	// Type is the routing columns' type if it is one type of the server's own.
+	// Type is the routing columns' type, if that is one type of the server's own.
 	Type string
 	// Columns are the main table's, without generated ones.
 	Columns []string
 	// Keys are the columns of unique indexes of either table, by that table's
 	// names; those with expressions or conditions are left out.
 	Keys, AuxKeys [][]string
+	// Indexed: both tables have an index that begins with the routing column.
+	Indexed bool
+	// Tuples is how many rows the server believes to be in both.
+	Tuples float64
 	// Obstacles and Triggers are what would make more of a move than a move.
 	Obstacles, Triggers []string
 }
@@ -39,6 +43,9 @@ SELECT pg_catalog.json_build_object(
   WHERE a.attrelid = %[1]d AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''),
 'Keys', ` + keysOf + `%[1]d),
 'AuxKeys', ` + keysOf + `%[2]d),
+'Indexed', (SELECT count(DISTINCT i.indrelid) = 2 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+  WHERE i.indisvalid AND i.indpred IS NULL AND (a.attrelid, a.attname) IN ((%[1]d, %[3]s), (%[2]d, %[4]s))),
+'Tuples', (SELECT pg_catalog.sum(greatest(c.reltuples, 0)) FROM pg_catalog.pg_class c JOIN tree USING (oid) WHERE c.relkind <> 'p'),
 'Obstacles', (SELECT pg_catalog.json_agg(what ORDER BY what) FROM (
   SELECT pg_catalog.format('foreign key %%I of table %%s refers to %%s', k.conname, k.conrelid::regclass, k.confrelid::regclass) AS what
     FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' AND k.conparentid = 0 AND k.confrelid IN (SELECT oid FROM tree)
@@ -95,7 +102,9 @@ type pairNames struct {
 
 // newMigrationSQL puts names and facts together.
 func newMigrationSQL(p pairNames, f *pairFacts) migrationSQL {
-	q := migrationSQL{typ: f.Type, routes: p.routes, auxName: p.auxNames[0], auxNames: p.auxNames, mainNames: p.mainNames}
+	q := migrationSQL{
+		batchRows: batchRows(f), typ: f.Type, routes: p.routes, auxName: p.auxNames[0], auxNames: p.auxNames, mainNames: p.mainNames,
+	}
 	q.main = side{oid: p.oid, name: p.table, from: only(f.Kind, p.table), column: pgident.Quote(p.column)}
 	q.aux = side{oid: p.auxOID, name: p.auxTable, from: only(f.AuxKind, p.auxTable), column: pgident.Quote(p.auxColumn)}
 	for _, c := range f.Columns {
@@ -110,6 +119,19 @@ func newMigrationSQL(p pairNames, f *pairFacts) migrationSQL {
 	}
 	return q
 }
+
+// batchRows is how many rows of small groups are moved at once, if nobody says.
+// Their loads wait for it: 100,000 rows take about a second. Where no index finds
+// a group, every batch reads the table twice, which costs as much as to move some
+// tenth of it; so it is a third then.
+func batchRows(f *pairFacts) int64 {
+	if f.Indexed && (exactTypes[f.Type] || textTypes[f.Type]) {
+		return minBatchRows
+	}
+	return max(minBatchRows, int64(f.Tuples/3))
+}
+
+const minBatchRows = 100_000
 
 // only keeps children by inheritance out; a partitioned table has its rows in
 // nothing else.

@@ -14,8 +14,9 @@ type MigrateOptions struct {
 	// Back moves groups from the auxiliary table to the main one: those with
 	// fewer rows than Threshold, or all where it is 0.
 	Back bool
-	// BatchRows: small groups are moved together up to so many rows in one
-	// transaction; a group is never cut. 0 means DefaultBatchRows.
+	// BatchRows: groups are moved together up to so many rows in one transaction;
+	// a group is never cut. 0: 100,000, or a third of the table where no index
+	// finds the rows of a group.
 	BatchRows int64
 	// Unseen, unless nil, returns the proxies that do not know yet that the table,
 	// named without its schema, is routed: small INSERTs pass by them unrouted.
@@ -23,10 +24,6 @@ type MigrateOptions struct {
 	// Notify, unless nil, hears how far the migration is. It must not block.
 	Notify func(MigrateProgress) `json:"-"`
 }
-
-// DefaultBatchRows is how many rows of small groups one transaction moves. Their
-// loads wait for it: 100,000 rows take about a second.
-const DefaultBatchRows = 100_000
 
 // Move is a group whose rows, or whose route, are not where they are to be.
 type Move struct {

@@ -20,7 +20,7 @@ type migrateCmd struct {
 	Threshold int64    `help:"Groups with at least so many rows belong into the auxiliary table." placeholder:"N"`
 	Back      bool     `help:"Move groups from the auxiliary table back to the main one: those with fewer rows than --threshold, or all without it."`
 	DryRun    bool     `help:"Only say what would be moved. Changes nothing."`
-	BatchRows int64    `help:"Move small groups together up to so many rows in one transaction; their loads wait for it." default:"100000" placeholder:"N"`
+	BatchRows int64    `help:"Move groups together up to so many rows in one transaction, for which their loads wait. Default: 100000, or a third of the table where no index on the routing column finds a group's rows." placeholder:"N"`
 	Column    string   `help:"The routing column of tables that have neither routing_id nor group_id, as the proxy's routing.column." placeholder:"NAME"`
 	JSON      bool     `name:"json" help:"Print JSON, one object a table."`
 }
@@ -55,7 +55,7 @@ func (c *migrateCmd) Run(a *app) error {
 	switch {
 	case c.Threshold < 0 || c.Threshold == 0 && !c.Back:
 		return codedError{code: exitUsage, text: "migrate: --threshold must be at least 1 (only --back goes without)"}
-	case c.BatchRows < 1:
+	case c.BatchRows < 0:
 		return codedError{code: exitUsage, text: "migrate: --batch-rows must be at least 1"}
 	}
 	return a.untilSignal(func(ctx context.Context) error {
