@@ -30,6 +30,7 @@ type files struct {
 	backend.BackendUnsupported
 	posix *posix.Posix
 	root  string
+	parts parts
 }
 
 // newBackend makes the posix backend over dir/objects and sets the working

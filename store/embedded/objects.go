@@ -2,10 +2,15 @@ package embedded
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
+	"golang.org/x/sys/unix"
 )
 
 // The operations on objects, each on a copy of its input whose bucket is a path,
@@ -76,7 +81,15 @@ func (f *files) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 	if body != nil {
 		c.Body = body
 	}
+	id := aws.ToString(in.UploadId)
+	f.parts.begin(id, false)
+	defer f.parts.end(id)
 	out, err := f.posix.UploadPart(ctx, &c)
+	if f.parts.aborted(id) {
+		// Its client may be gone, and nobody else removes what it has left.
+		_ = f.abort(context.WithoutCancel(ctx), &s3.AbortMultipartUploadInput{Bucket: c.Bucket, Key: in.Key, UploadId: in.UploadId})
+		return nil, s3err.GetNoSuchUploadErr(id)
+	}
 	return out, body.outcome(err)
 }
 
@@ -91,14 +104,32 @@ func (f *files) CompleteMultipartUpload(ctx context.Context, in *s3.CompleteMult
 func (f *files) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput) error {
 	c := *in
 	c.Bucket = f.absPtr(in.Bucket)
-	return f.posix.AbortMultipartUpload(ctx, &c)
+	id := aws.ToString(in.UploadId)
+	f.parts.begin(id, true)
+	defer f.parts.end(id)
+	return f.abort(ctx, &c)
+}
+
+// abort aborts an upload, again where a part has come into its directory while
+// that was being removed.
+func (f *files) abort(ctx context.Context, in *s3.AbortMultipartUploadInput) error {
+	for {
+		err := f.posix.AbortMultipartUpload(ctx, in)
+		if !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
 }
 
 func (f *files) ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUploadsInput) (s3response.ListMultipartUploadsResult, error) {
 	c := *in
 	c.Bucket = f.absPtr(in.Bucket)
 	out, err := f.posix.ListMultipartUploads(ctx, &c)
+	for errors.Is(err, fs.ErrNotExist) { // one was aborted meanwhile
+		out, err = f.posix.ListMultipartUploads(ctx, &c)
+	}
 	out.Bucket = aws.ToString(in.Bucket)
+	out.Uploads = slices.DeleteFunc(out.Uploads, func(u s3response.Upload) bool { return f.parts.aborted(u.UploadID) })
 	return out, err
 }
 

@@ -58,6 +58,13 @@ func (s suite) put(t testing.TB, key string, data []byte) {
 	}
 }
 
+func (s suite) remove(t testing.TB, key string) {
+	t.Helper()
+	if err := s.Delete(t.Context(), s.prefix+key); err != nil {
+		t.Error(err)
+	}
+}
+
 func (s suite) wants(t testing.TB, key string, want []byte) {
 	t.Helper()
 	r, err := s.Open(t.Context(), s.prefix+key)
@@ -233,6 +240,7 @@ func testCancelledPut(t *testing.T, s suite) {
 		if err := s.Put(ctx, s.prefix+way, c); err == nil {
 			// The cancel came too late.
 			s.wants(t, way, Random(size))
+			s.remove(t, way)
 			continue
 		} else if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: %v", way, err)
@@ -287,9 +295,10 @@ func testNoReadAfterPut(t *testing.T, s suite) {
 		mu.Lock()
 		returned = true
 		mu.Unlock()
-		if err != nil {
-			s.wantsNothing(t)
+		if err == nil {
+			s.remove(t, way)
 		}
+		s.wantsNothing(t)
 		mu.Lock()
 		if late {
 			t.Errorf("%s: the content was read after Put returned", way)
