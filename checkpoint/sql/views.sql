@@ -29,7 +29,7 @@ SELECT l.process_id,
               max(i.imported_at) AS last_insert_time,
               coalesce(jsonb_agg(jsonb_build_object(
                 'file', file, 'key', s.key, 'url', s.url,
-                'records', coalesce(s.records, i.records), 'bytes', coalesce(s.bytes, i.bytes),
+                'records', coalesce(i.records, s.records), 'bytes', coalesce(s.bytes, i.bytes),
                 'checksum', 'crc32c:' || lpad(to_hex(coalesce(s.crc32c, i.crc32c)), 8, '0'),
                 'state', CASE WHEN i.process_id IS NOT NULL THEN 'IMPORTED'
                               WHEN l.status = 'FAILED' THEN 'ERROR'

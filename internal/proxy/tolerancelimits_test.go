@@ -113,8 +113,9 @@ func TestToleranceLimit(t *testing.T) {
 		t.Errorf("%s, notices %v", o, *notices)
 	}
 	eventually(t, 15*time.Second, func() string { // the ledger's row comes beside the load
-		const last = "SELECT error_records || status FROM relyt_sys.relyt_loader_checkpoint ORDER BY start_time DESC LIMIT 1"
-		if got := must(t, c, last); got != "3COMPLETED" {
+		const last = `SELECT concat_ws(' ', error_records, status, (SELECT sum((f ->> 'records')::int) FROM jsonb_array_elements(file_details) f))
+			FROM relyt_sys.relyt_loader_checkpoint ORDER BY start_time DESC LIMIT 1`
+		if got := must(t, c, last); got != "3 COMPLETED 2" {
 			return "the ledger shows " + got
 		}
 		return ""
