@@ -102,6 +102,9 @@ func (c *CopyStatement) RefuseAsked(reason Reason) Decision {
 	return c.refuse(r, reason)
 }
 
+// Refused is the decision to refuse a statement that could not be inspected.
+func (c *CopyStatement) Refused(r *Refusal, reason Reason) Decision { return c.refuse(r, reason) }
+
 // Inspectable says, from what the server reports by ParameterStatus, whether
 // the inspection may be run for this statement; a reason other than ReasonNone
 // means to relay the statement without it. param returns a parameter's value,

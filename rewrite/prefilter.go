@@ -1,5 +1,7 @@
 package rewrite
 
+import "bytes"
+
 // Prefilter says what kind of statement a text begins with, by its first word
 // alone. It never allocates and never looks further than that word, so it may
 // run over every statement of a session. KindInsert covers WITH too, whose body
@@ -35,6 +37,27 @@ func PrefilterHead(head []byte, complete bool) (kind Kind, decided bool) {
 		return KindInsert, true
 	}
 	return KindNone, true
+}
+
+// Inner says whether a text seems to go on behind a semicolon, and copies whether
+// the word COPY follows one: the semicolon may stand in a string, too. It never
+// allocates.
+func Inner(sql []byte) (inner, copies bool) {
+	for {
+		i := bytes.IndexByte(sql, ';')
+		if i < 0 {
+			return inner, false
+		}
+		sql = sql[i+1:]
+		at, ok := skipBlank(sql)
+		if at == len(sql) {
+			return inner || !ok, false // an open comment
+		}
+		inner = true
+		if kind, _ := PrefilterHead(sql[at:], true); kind == KindCopy {
+			return true, true
+		}
+	}
 }
 
 // skipBlank returns the offset of the first byte that belongs to a statement.

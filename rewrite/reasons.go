@@ -91,6 +91,7 @@ const (
 
 	ReasonFailedTransaction Reason = "failed_transaction"
 	ReasonInPipeline        Reason = "in_pipeline"
+	ReasonPortal            Reason = "portal"
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
 	ReasonMemory            Reason = "memory"
@@ -239,6 +240,7 @@ func sessionReasons() []ReasonInfo {
 	return []ReasonInfo{
 		{ReasonFailedTransaction, "session", "The transaction has failed: the server answers 25P02."},
 		{ReasonInPipeline, "session", "Other statements of the same pipeline are not answered yet."},
+		{ReasonPortal, "session", "A COPY whose Bind names a portal or has parameters, or is not followed by its Execute at once."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
 		{ReasonSmall, "session", "The data ended before stage.min_bytes, or an INSERT has fewer rows than insert.min_rows."},
 		{ReasonBatchConflict, "session", "Each Execute of a batch with ON CONFLICT has a tag of its own, which one statement in place of all does not tell."},

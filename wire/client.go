@@ -30,6 +30,8 @@ const (
 	actCoalesce
 	// actRouted: a Query that may insert into a routed table.
 	actRouted
+	// actRelay: nothing keeps the frame from being relayed.
+	actRelay
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -242,13 +244,38 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		if s.mayRoute(trimZero(body)) {
 			return actRouted, false
 		}
+		if act := s.several(f, trimZero(body)); act != actRelay {
+			return act, false
+		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
 	default:
+		if act := s.several(f, trimZero(body)); act != actRelay {
+			return act, false
+		}
 		s.coal.look(body)
 	}
 	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.queue.push(entQuery)
 	return actFill, true
+}
+
+// several says what becomes of a Query that may hold a COPY behind other
+// statements. The server begins none of it before it is whole, so waiting costs
+// little, up to a length.
+func (s *session) several(f clientFrame, sql []byte) action {
+	if s.srv.loader == nil {
+		return actRelay
+	}
+	if _, copies := rewrite.Inner(sql); copies {
+		return actQuery
+	}
+	switch {
+	case f.whole() || f.size > s.srv.cfg.MaxStatement:
+		return actRelay
+	case f.size <= maxUndecided:
+		return actFill
+	}
+	return actQuery
 }
 
 func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
@@ -295,7 +322,7 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 	}
 	switch st := s.statements.find(name); {
 	case st == nil:
-	case st.copy != nil:
+	case st.insert == nil:
 		return actBind, false
 	case f.at < s.plain:
 		s.coalesceBind(f, name, st.insert)

@@ -62,6 +62,13 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 		if d.Refusal != nil && o.failed != nil {
 			d.Refusal.Answer = o.failed.With('P', "") // a position in our text
 		}
+		if d.Way == rewrite.Pass {
+			refusal, err := t.s.askSettings(d.Reason)
+			if err != nil || refusal == nil {
+				return d, err
+			}
+			return t.stmt.Refused(refusal, d.Reason), nil
+		}
 		return d, nil
 	}
 	if t.insp, err = t.detail(insp); err != nil {

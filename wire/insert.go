@@ -155,6 +155,9 @@ func (s *session) onInsert() error {
 		return s.onRoutedQuery()
 	}
 	if reason != rewrite.ReasonNone {
+		if _, copies := rewrite.Inner(trimZero(body)); copies {
+			return s.onSeveral(trimZero(body))
+		}
 		return s.passInsert(reason)
 	}
 	if ok, err := s.waitIdle(); err != nil {

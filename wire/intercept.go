@@ -9,13 +9,15 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// onQuery handles a simple Query that starts with COPY: it stands whole or in
-// part at the front of the client's buffer, and nothing of it is relayed yet.
+// onQuery handles a simple Query that starts with COPY, or may have one behind
+// other statements: it stands whole or in part at the front of the client's
+// buffer, and nothing of it is relayed yet.
 func (s *session) onQuery() error {
+	s.last = nil
 	_, body, _, err := s.peekFrame(s.srv.cfg.MaxStatement)
 	switch {
 	case errors.Is(err, errTooLong):
-		return s.passQuery(rewrite.ReasonTooLong)
+		return s.passLong()
 	case err != nil:
 		return err
 	}
@@ -26,12 +28,15 @@ func (s *session) onQuery() error {
 	if !ok || len(rest) > 0 {
 		return s.passQuery(rewrite.ReasonParseError)
 	}
+	if rewrite.Prefilter(sql) != rewrite.KindCopy {
+		return s.onSeveral(sql)
+	}
 	stmt, reason, refusal := s.parseCopy(sql)
 	if refusal == nil && stmt == nil {
-		return s.passQuery(reason)
+		return s.passCopy(sql, reason)
 	}
 	if s.unsynced {
-		return s.passQuery(rewrite.ReasonInPipeline)
+		return s.passCopy(sql, rewrite.ReasonInPipeline)
 	}
 	if ok, err := s.waitIdle(); err != nil {
 		return err
@@ -101,8 +106,8 @@ func (s *session) onParse() error {
 	s.mu.Lock()
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, raw, true)
-		if stmt != nil {
-			s.statements.add(string(name), &prepared{copy: stmt})
+		if stmt != nil || rewrite.CopiesIn(string(sql), reason) {
+			s.statements.add(string(name), &prepared{copy: stmt, passes: reason})
 		}
 	}
 	s.mu.Unlock()
@@ -128,27 +133,34 @@ const maxHeldFrames = 64 << 10
 
 // onBind handles a Bind of a prepared COPY at the front of the buffer.
 func (s *session) onBind() error {
+	s.last = nil
 	_, body, raw, err := s.peekFrame(maxHeldFrames)
 	if errors.Is(err, errTooLong) {
-		return s.relayOne(entBind)
+		return s.passBind(rewrite.ReasonTooLong)
 	}
 	if err != nil {
 		return err
 	}
 	name, ok := plainBind(body)
 	if !ok {
-		return s.relayOne(entBind)
+		return s.passBind(rewrite.ReasonPortal)
 	}
 	s.mu.Lock()
-	stmt := s.statements.getCopy(name)
+	st := s.statements.find([]byte(name))
 	var parse []byte
 	if name == "" {
 		parse = s.statements.reparse()
 	}
 	s.mu.Unlock()
-	if stmt == nil || name == "" && parse == nil {
+	switch {
+	case st == nil:
 		return s.relayOne(entBind)
+	case st.copy == nil:
+		return s.passBind(st.passes)
+	case name == "" && parse == nil:
+		return s.passBind(rewrite.ReasonTooLong)
 	}
+	stmt := st.copy
 	h := &heldBind{frames: append([]byte(nil), raw...), kinds: []entry{entBind}, reparse: parse}
 	s.cr.Discard(len(raw))
 	for {
@@ -165,6 +177,9 @@ func (s *session) onBind() error {
 		case err == nil && typ == 'E' && isExecute(body, h.portal):
 			return s.onExecute(stmt, h)
 		default:
+			if err := s.passGuarded(rewrite.ReasonPortal); err != nil {
+				return err
+			}
 			return s.releaseHeld(h)
 		}
 	}
@@ -219,7 +234,9 @@ func (s *session) releaseParsed(h *heldBind) error {
 // the buffer.
 func (s *session) onExecute(stmt *rewrite.CopyStatement, h *heldBind) error {
 	pass := func(reason rewrite.Reason) error {
-		s.srv.metrics.pass(rewrite.KindCopy, reason)
+		if err := s.passGuarded(reason); err != nil {
+			return err
+		}
 		return s.releaseHeld(h) // the walk goes on at the Execute
 	}
 	idle, err := s.syncAhead()

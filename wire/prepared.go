@@ -27,6 +27,8 @@ type preparedStatements struct {
 type prepared struct {
 	copy   *rewrite.CopyStatement
 	insert *preparedInsert
+	// passes is why a COPY is relayed by its text alone; then both are nil.
+	passes rewrite.Reason
 	// confirmed: a ReadyForQuery came after the Parse, and no error before it.
 	confirmed bool
 }
@@ -84,13 +86,6 @@ func (s *prepared) size() int {
 
 // find returns the statement of a name, or nil.
 func (p *preparedStatements) find(name []byte) *prepared { return p.byName[string(name)] }
-
-func (p *preparedStatements) getCopy(name string) *rewrite.CopyStatement {
-	if c := p.byName[name]; c != nil {
-		return c.copy
-	}
-	return nil
-}
 
 // parsing notes a Parse message that goes to the server: whatever had its name
 // is gone. Of one that is not whole, only the begin is given.

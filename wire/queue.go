@@ -12,6 +12,7 @@ package wire
 //	describe   Describe            RowDescription or NoData
 //	execute    Execute             CommandComplete, EmptyQueryResponse, PortalSuspended
 //	close      Close               CloseComplete
+//	guard      an Execute of ours  as execute; its ErrorResponse becomes another
 //	copyEnd    CopyDone, CopyFail  discarded when it comes to the head
 //
 // After an ErrorResponse to an extended message the server ignores everything
@@ -33,6 +34,7 @@ const (
 	entExecute
 	entClose
 	entCopyEnd
+	entGuard
 
 	entKind entry = 0x0f
 	// hideReady: drop the ReadyForQuery (a Sync of ours).
@@ -179,7 +181,7 @@ func answers(kind entry, typ byte) bool {
 		return typ == '3'
 	case entDescribe:
 		return typ == 'T' || typ == 'n'
-	case entExecute:
+	case entExecute, entGuard:
 		return typ == 'C' || typ == 'I' || typ == 's'
 	}
 	return false

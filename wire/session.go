@@ -73,6 +73,8 @@ type session struct {
 	fatal []byte
 	// extError: an extended message failed, and its Sync is not answered yet.
 	extError bool
+	// guardReason is why the COPY behind the last guard passes.
+	guardReason rewrite.Reason
 	// unsettled are loads whose transaction has not ended yet.
 	unsettled []*bulk.Load
 

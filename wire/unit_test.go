@@ -124,13 +124,13 @@ func TestPreparedStatements(t *testing.T) {
 	if got := p.reparse(); string(got) != "parse" {
 		t.Errorf("the Parse is %q", got)
 	}
-	if p.getCopy("a") != stmt.copy || p.getCopy("b") != nil || p.count() != 2 {
+	if p.find([]byte("a")) != stmt || p.find([]byte("b")) != nil || p.count() != 2 {
 		t.Error("names are mixed up")
 	}
 	p.confirm()
 	p.add("b", &prepared{copy: stmt.copy})
 	p.dropUnconfirmed()
-	if p.getCopy("a") == nil || p.getCopy("b") != nil || p.reparse() == nil {
+	if p.find([]byte("a")) == nil || p.find([]byte("b")) != nil || p.reparse() == nil {
 		t.Error("what failed is not what is forgotten")
 	}
 	p.parsing(nil, parse, true)
@@ -144,7 +144,7 @@ func TestPreparedStatements(t *testing.T) {
 	}
 	p.forget([]byte("a"))
 	p.completed([]byte("SELECT 1"))
-	if p.getCopy("a") != nil {
+	if p.find([]byte("a")) != nil {
 		t.Error("a closed statement is remembered")
 	}
 	for i := range maxPrepared + 10 {
@@ -343,7 +343,7 @@ func TestConfirm(t *testing.T) {
 	s.queue.push(entSync)
 	s.walkServer(frames("ZI"))
 	s.walkServer(frames("EC42P05$$"))
-	if s.statements.getCopy("a") != nil {
+	if s.statements.find([]byte("a")) != nil {
 		t.Error("a Parse that failed is remembered")
 	}
 	s.walkServer(frames("ZI"))
@@ -353,7 +353,7 @@ func TestConfirm(t *testing.T) {
 	s.walkServer(frames("1", "ZI"))
 	s.queue.push(entBind)
 	s.walkServer(frames("EC22000$$"))
-	if s.statements.getCopy("a") == nil {
+	if s.statements.find([]byte("a")) == nil {
 		t.Error("a Parse that worked is forgotten")
 	}
 }

@@ -145,8 +145,13 @@ func (s *session) walkServer(p []byte) walked {
 		if end > len(p) && (n <= maxHidden && s.mustSee(typ)) {
 			break
 		}
-		hide := s.serverFrame(typ, p[i+frame.HeaderLen:min(end, len(p))])
-		if hide && end <= len(p) {
+		body := p[i+frame.HeaderLen : min(end, len(p))]
+		other := s.guarded(typ, body)
+		hide := s.serverFrame(typ, body)
+		if other != nil {
+			show = append(show, span{from: from, to: i, before: before}, span{from: i, to: i, before: other})
+			from, before = end, nil
+		} else if hide && end <= len(p) {
 			if i > from {
 				show = append(show, span{from: from, to: i, before: before})
 				before = nil

@@ -1,7 +1,9 @@
 package pgquery
 
 import (
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	pg_query "github.com/pganalyze/pg_query_go/v5"
 )
@@ -40,6 +42,35 @@ func skim(sql string, all []*pg_query.ScanToken) skimmed {
 	s.direction(toks)
 	s.where(toks)
 	return s
+}
+
+// CopiesIn says whether one of the statements of a text is a COPY … FROM STDIN. A
+// text that cannot be scanned may hold one.
+func CopiesIn(sql string) bool {
+	if strings.IndexByte(sql, 0) >= 0 || !utf8.ValidString(sql) {
+		return true
+	}
+	res, err := pg_query.Scan(sql)
+	if err != nil {
+		return true
+	}
+	toks := slices.DeleteFunc(res.Tokens, func(t *pg_query.ScanToken) bool {
+		return t.Token == pg_query.Token_SQL_COMMENT || t.Token == pg_query.Token_C_COMMENT
+	})
+	for len(toks) > 0 {
+		end := slices.IndexFunc(toks, func(t *pg_query.ScanToken) bool { return t.Token == pg_query.Token_ASCII_59 })
+		one := toks
+		if toks = nil; end >= 0 {
+			one, toks = one[:end], one[end+1:]
+		}
+		if len(one) > 0 && one[0].Token == pg_query.Token_COPY {
+			var s skimmed
+			if s.direction(one); s.shape == CopyFrom {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func trimSemicolons(toks []*pg_query.ScanToken) []*pg_query.ScanToken {
