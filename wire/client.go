@@ -249,10 +249,10 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
 	default:
+		s.coal.look(body)
 		if act := s.several(f, trimZero(body)); act != actRelay {
 			return act, false
 		}
-		s.coal.look(body)
 	}
 	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.queue.push(entQuery)
