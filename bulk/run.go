@@ -40,8 +40,9 @@ type loadRun struct {
 	feeding bool
 	// copied are the files that went into copy, for the ledger.
 	copied []*file
-	// staged are the files of a load that is acknowledged when staged.
-	staged []engine.StagedFile
+	// staged are the files of a load that is acknowledged when staged; their bytes
+	// are not held any more.
+	staged []*file
 	// repeated: a load with the same label was there before.
 	repeated bool
 	rejects  rejects

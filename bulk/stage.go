@@ -1,8 +1,11 @@
 package bulk
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
@@ -30,9 +33,8 @@ func (ld *Load) ack() checkpoint.Ack {
 	return checkpoint.AckLoaded
 }
 
-// stageFile waits until a file is durable. Where the first one can't be, the load
-// goes natively, and is answered when it is loaded; where a later one can't be, it
-// fails, since the rows before are not kept.
+// stageFile waits until a file is durable. Where it can't be, the load goes
+// natively, and is answered when it is loaded.
 func (ld *Load) stageFile(f *file) error {
 	defer f.held.release()
 	why := rewrite.ReasonIrregular
@@ -44,22 +46,15 @@ func (ld *Load) stageFile(f *file) error {
 			return ld.stopStaged()
 		}
 		if f.upErr == nil {
-			ld.run.staged = append(ld.run.staged, engine.StagedFile{
-				Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.held.Size(), CRC32C: f.crc,
-			})
+			kept := *f
+			kept.bytes, kept.held = f.held.Size(), nil
+			ld.run.staged = append(ld.run.staged, &kept)
 			ld.run.rows += f.rows
 			return nil
 		}
 		why = rewrite.ReasonFallbackStore
 	}
-	if len(ld.run.staged) > 0 && why == rewrite.ReasonFallbackStore {
-		return pgerr.New(pgerr.SystemError, "pgbulkproxy: file %d of the load could not be staged", f.number).
-			With('H', "Nothing was loaded. Send it again, or with pgbulk.ack = 'loaded'.")
-	}
 	if err := ld.unstage(why); err != nil {
-		return err
-	}
-	if err := ld.startCopy(); err != nil {
 		return err
 	}
 	if err := ld.beginFeed(f); err != nil {
@@ -68,26 +63,87 @@ func (ld *Load) stageFile(f *file) error {
 	return ld.feed(f)
 }
 
-// unstage brings the files that are durable already into the table, by external
-// tables: what comes next of the load goes natively.
+// unstage turns the load into one that is answered when it is loaded: the files
+// that are durable already are read back, into a native COPY of everything.
 func (ld *Load) unstage(why rewrite.Reason) error {
 	staged := ld.run.staged
 	ld.run.staged, ld.run.rows, ld.run.fallback = nil, 0, why
-	for _, s := range staged {
-		f := &file{number: s.Number, key: s.Key, rows: s.Records, crc: s.CRC32C, bytes: s.Bytes}
-		n, err := ld.external(f)
-		if err == nil && n != f.rows {
-			err = pgerr.New(pgerr.SystemError, "pgbulkproxy: the server read %d of %d staged rows", n, f.rows)
-		}
-		if err != nil {
+	if err := ld.startCopy(); err != nil {
+		return err
+	}
+	for _, f := range staged {
+		if err := ld.beginFeed(f); err != nil {
 			return err
 		}
-		ld.run.loaded = true
-		ld.run.files++
-		ld.run.rows += n
+		if err := ld.feedBack(f); err != nil {
+			return err
+		}
 	}
-	return ld.undoFile() // releases the savepoint behind the last file
+	return nil
 }
+
+// errReadBack says that a staged file can't be had again.
+var errReadBack = errors.New("read staged file back")
+
+// feedBack sends the client's bytes of a file in the store into the COPY.
+func (ld *Load) feedBack(f *file) error {
+	began := time.Now()
+	err := ld.readBack(f)
+	if !errors.Is(err, errReadBack) {
+		if err == nil {
+			ld.run.copied = append(ld.run.copied, f)
+			ld.l.metrics.phase(phaseLoad, time.Since(began))
+		}
+		return ld.atLine(err)
+	}
+	if ld.ctx.Err() != nil {
+		return context.Cause(ld.ctx)
+	}
+	ld.log.Warn("read staged file back", "file", f.number, "error", err)
+	if _, err := ld.endCopy(Frame{Type: 'f', Body: []byte("load stopped\x00")}); pgerr.As(err) == nil || ld.isStopped() {
+		return err
+	}
+	return pgerr.New(pgerr.SystemError, "pgbulkproxy: the load could not be staged, and file %d not be read back", f.number).
+		With('H', "Nothing was loaded. Send it again, or with pgbulk.ack = 'loaded'.")
+}
+
+// readBack is feedBack, whose COPY must not end well after errReadBack: the file
+// may have been sent in part.
+func (ld *Load) readBack(f *file) error {
+	r, err := ld.l.store.Open(ld.ctx, f.key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReadBack, err)
+	}
+	defer r.Close()
+	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	in := io.TeeReader(r, sum)
+	_, err = io.CopyN(io.Discard, in, int64(f.head))
+	buf := make([]byte, readBackBytes)
+	for left := f.bytes - int64(f.head+f.tail); err == nil && left > 0; {
+		var n int
+		n, err = io.ReadFull(in, buf[:min(left, readBackBytes)])
+		left -= int64(n)
+		if n > 0 && err == nil {
+			if err := ld.run.copy.Write(buf[:n]); err != nil {
+				return err
+			}
+			ld.l.metrics.bytes(legServer, n)
+		}
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, in)
+	}
+	if err == nil && sum.Sum32() != f.crc {
+		err = errors.New("its checksum is another one")
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errReadBack, err)
+	}
+	return nil
+}
+
+// readBackBytes is the size of the pieces in which a file comes back.
+const readBackBytes = 64 << 10
 
 // stopStaged follows a stop. A cancel goes to the server in a COPY, as natively:
 // nothing of the load is kept.
@@ -105,9 +161,13 @@ func (ld *Load) recordStaged() error {
 	if len(ld.run.staged) == 0 {
 		return nil
 	}
+	files := make([]engine.StagedFile, len(ld.run.staged))
+	for i, f := range ld.run.staged {
+		files[i] = engine.StagedFile{Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.bytes, CRC32C: f.crc}
+	}
 	sql, err := engine.StageSQL(ld.sealSession(), engine.Staged{
 		ProcessID: ld.id, Owner: ld.l.cfg.Owner, Target: ld.target(), Statement: ld.spec.Statement,
-		Files: ld.run.staged, Label: ld.spec.Decision.Ext.Label,
+		Files: files, Label: ld.spec.Decision.Ext.Label,
 	}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return fmt.Errorf("stage: %w", pgerr.New(pgerr.SystemError, "pgbulkproxy: the load can't be acknowledged when staged: %s", err))
