@@ -13,12 +13,13 @@ import (
 
 // The names of a routed table's companions: the routing table stands in
 // RoutingSchema, the auxiliary one in the table's own. The server cuts names at
-// 63 bytes; MaxRoutedName leaves of each suffix what says which it is.
+// 63 bytes; MaxRoutedName leaves so much of each suffix, and of the view's
+// (_relyt_all), that they differ.
 const (
 	RoutingSchema = "relyt_sys"
 	RoutingSuffix = "_relyt_routing"
 	AuxSuffix     = "_relyt_massive_group"
-	MaxRoutedName = 63 - len("_relyt_")
+	MaxRoutedName = 63 - len("_relyt_m")
 )
 
 // inspectRouting is the part of the inspection that finds a routing table; true

@@ -47,8 +47,8 @@ const routesOf = `(routing_id text PRIMARY KEY, store_table_name text NOT NULL)`
 
 var (
 	long49 = strings.Repeat("l", 49) // its auxiliary table's name is cut
-	long56 = strings.Repeat("m", 56) // both are
-	long57 = strings.Repeat("n", 57) // routed no more
+	long55 = strings.Repeat("m", 55) // both are
+	long56 = strings.Repeat("n", 56) // routed no more
 )
 
 func routedTables() string {
@@ -61,11 +61,12 @@ func routedTables() string {
 CREATE TABLE plain (group_id int);
 ` + pair("public", "byid", "a int, group_id text, routing_id bigint") + pair("public", "bygroup", "group_id uuid, a int") +
 		pair("public", "named", "tenant varchar(10), a int") + pair("Odd \"Schema", `Odd 'table\`, `"group_id" text`) +
-		pair("public", long49, "group_id text") + pair("public", long56, "group_id text") + pair("public", long57, "group_id text") +
+		pair("public", long49, "group_id text") + pair("public", long55, "group_id text") + pair("public", long56, "group_id text") +
 		pair("public", "bystamp", "group_id timestamptz") + pair("public", "byfloat", "group_id float8") +
 		pair("public", "byenum", "group_id e") + pair("public", "bydomain", "group_id d") + pair("public", "byreal", "group_id dr") + `
 CREATE TABLE renamed (a int, group_id text, b text, gen text GENERATED ALWAYS AS (b || a) STORED);
-CREATE TABLE renamed_relyt_massive_group (b text, a int, gen text GENERATED ALWAYS AS (b || a) STORED, routing_id text);
+CREATE TABLE renamed_relyt_massive_group (a int, routing_id text, b text, gen text GENERATED ALWAYS AS (b || a) STORED);
+CREATE TABLE auxorder (group_id text, a int); CREATE TABLE auxorder_relyt_massive_group (a int, group_id text); CREATE TABLE relyt_sys.auxorder_relyt_routing ` + routesOf + `;
 CREATE TABLE relyt_sys.renamed_relyt_routing ` + routesOf + `;
 CREATE TABLE noaux (group_id text); CREATE TABLE relyt_sys.noaux_relyt_routing ` + routesOf + `;
 CREATE TABLE nocol (id text); CREATE TABLE nocol_relyt_massive_group (id text); CREATE TABLE relyt_sys.nocol_relyt_routing ` + routesOf + `;
@@ -98,8 +99,8 @@ var routedCases = []struct{ table, owner, weak string }{
 	{`renamed (b, group_id)`, `group_id text -> public.renamed_relyt_massive_group routing_id b,routing_id`, `42501`},
 	{`"Odd ""Schema"."Odd 'table\"`, `group_id text -> Odd "Schema.Odd 'table\_relyt_massive_group group_id`, `not found`},
 	{long49, `group_id text -> public.` + long49 + `_relyt_massive group_id`, `42501`},
-	{long56, `group_id text -> public.` + long56 + `_relyt_ group_id`, `42501`},
-	{long57, `not routed`, ``},
+	{long55, `group_id text -> public.` + long55 + `_relyt_m group_id`, `42501`},
+	{long56, `not routed`, ``},
 	{`bystamp`, `0A000 the text of type timestamp with time zone depends on the session`, `42501`},
 	{`byfloat`, `0A000 the text of type double precision`, `42501`},
 	{`byenum`, `group_id e -> public.byenum_relyt_massive_group group_id`, `42501`},
@@ -112,6 +113,7 @@ var routedCases = []struct{ table, owner, weak string }{
 	{`auxless`, `55000 have 3 and 2 columns`, `42501`},
 	{`auxother`, `55000 has no column "a"`, `42501`},
 	{`auxgen`, `55000 and integer, generated, in`, `42501`},
+	{`auxorder`, `group_id text -> public.auxorder_relyt_massive_group group_id shuffled`, `42501`},
 	{`auxview`, `55000 "public"."auxview_relyt_massive_group" is no table`, ``},
 	{`badroutes`, `55000 "relyt_sys"."badroutes_relyt_routing" is no table with columns`, ``},
 	{`s.twin`, `group_id text -> s.twin_relyt_massive_group group_id`, `not found`},
@@ -137,6 +139,9 @@ func describeRouting(in *Inspection) string {
 		return r.Code + " " + r.Problem
 	}
 	text := fmt.Sprintf("%s %s -> %s.%s %s", r.Column, r.Type, r.Aux.Schema, r.Aux.Table, r.AuxColumn)
+	if r.Shuffled {
+		text += " shuffled"
+	}
 	if r.AuxColumn != r.Column {
 		text += " " + strings.Join(r.Table.Columns, ",")
 	}

@@ -14,6 +14,7 @@ func commands() []kong.Option {
 		kong.DynamicCommand("serve", "Run the proxy.", "", &serveCmd{}),
 		kong.DynamicCommand("install", "Install what the engine needs in one database.", "", &installCmd{}),
 		kong.DynamicCommand("loads", "Show the loads of one database, wait for them and manage them.", "", &loadsCmd{}),
+		kong.DynamicCommand("routing", "Make, undo and show tables with an auxiliary table.", "", &routingCmd{}),
 		kong.DynamicCommand("migrate", "Move groups of routed tables between main and auxiliary table.", "", &migrateCmd{}),
 		kong.DynamicCommand("explain", "Say how a statement would be treated, and why.", "", &explainCmd{}),
 		kong.DynamicCommand("demo", "Try it: a private PostgreSQL, an S3 server and the proxy.", "", &demoCmd{}),

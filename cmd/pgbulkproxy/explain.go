@@ -122,6 +122,19 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Ins
 	if err != nil {
 		return nil, nil, err
 	}
+	if in.Routing != nil {
+		results, err := conn.Exec(ctx, in.RoutingSQL()).ReadAll()
+		if err != nil {
+			return nil, nil, plainError(err)
+		}
+		row = ""
+		if len(results) == 1 && len(results[0].Rows) == 1 {
+			row = string(results[0].Rows[0][0])
+		}
+		if err := in.AddRouting(row, config.Default().Routing.Column); err != nil {
+			return nil, nil, err
+		}
+	}
 	x := new(explanation)
 	if in.Found {
 		x.Table, x.Columns = pgident.Qualified(in.Schema, in.Table), in.Columns
