@@ -2,8 +2,6 @@ package routing
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -60,26 +58,9 @@ func findPair(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (pairNames, 
 
 // inspectPair resolves the name, and asks what the proxy asks before a load.
 func inspectPair(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (*rewrite.Inspection, error) {
-	var schema, table string
-	err := conn.QueryRow(ctx, `SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.oid = pg_catalog.to_regclass($1)::oid`, t.Table).Scan(&schema, &table)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, pgerr.New(pgerr.UndefinedTable, "table %s does not exist", t.Table)
-	}
+	names, err := lookUp(ctx, conn, t.Table)
 	if err != nil {
-		return nil, fmt.Errorf("look up table %s: %w", t.Table, err)
+		return nil, err
 	}
-	var row string
-	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: schema, Table: table}).InspectSQL()).Scan(&row); err != nil {
-		return nil, fmt.Errorf("inspect table %s: %w", t.Table, err)
-	}
-	in, err := rewrite.ParseInspection(row)
-	if err != nil || in.Routing == nil {
-		return in, err
-	}
-	row = ""
-	if err := conn.QueryRow(ctx, in.RoutingSQL()).Scan(&row); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, fmt.Errorf("inspect the routing of %s: %w", t.Table, err)
-	}
-	return in, in.AddRouting(row, t.Column)
+	return inspect(ctx, conn, names, t.Column)
 }
