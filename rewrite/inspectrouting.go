@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -38,11 +39,17 @@ const installedRouting = `CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.t
   THEN pg_catalog.to_regprocedure('pgbulk.routing_moving(oid)') IS NOT NULL END`
 
 // routingColumns are the columns of table %s: name, type, typmod, collation,
-// generated or not, the type as SQL, and the base type with its category.
+// generated or not, the type as SQL, the base type with its category, and the
+// default, which of an identity column is its sequence's next value.
 const routingColumns = `ARRAY(SELECT pg_catalog.json_build_array(a.attname, a.atttypid::pg_catalog.int8, a.atttypmod,
     a.attcollation::pg_catalog.int8, a.attgenerated, pg_catalog.format_type(a.atttypid, a.atttypmod),
     (SELECT pg_catalog.concat(t.typcategory, CASE WHEN t.typbasetype OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN t.oid ELSE t.typbasetype END)
-      FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid))
+      FROM pg_catalog.pg_type t WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid),
+    CASE WHEN a.attidentity OPERATOR(pg_catalog.<>) '' THEN (SELECT pg_catalog.concat('nextval(', pg_catalog.quote_literal(p.objid::pg_catalog.regclass::pg_catalog.text), '::regclass)')
+      FROM pg_catalog.pg_depend p WHERE p.classid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid AND p.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
+      AND p.refobjid OPERATOR(pg_catalog.=) a.attrelid AND p.refobjsubid OPERATOR(pg_catalog.=) a.attnum AND p.deptype OPERATOR(pg_catalog.=) 'i' LIMIT 1)
+    ELSE (SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d
+      WHERE d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum) END)
   FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) %s
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum)`
 
@@ -202,6 +209,8 @@ func (r *Routing) columns(main string, v *routingRow, configured string) {
 		case !c.same(v.AuxColumns[i]):
 			r.fail(pgerr.PrerequisiteState, "column %s is %s in table %s and %s in %s", pgident.Quote(name), c.describe(), main,
 				v.AuxColumns[i].describe(), r.Aux.Name())
+		case c.generated == "" && !reflect.DeepEqual(c.def, v.AuxColumns[i].def):
+			r.OtherDefaults = append(r.OtherDefaults, c.name)
 		}
 	}
 }
@@ -213,11 +222,12 @@ type routingColumn struct {
 	typmod         int
 	generated, sql string
 	base           string // category and oid
+	def            *string
 }
 
 // UnmarshalJSON reads what routingColumns returns.
 func (c *routingColumn) UnmarshalJSON(data []byte) error {
-	fields := []any{&c.name, &c.oid, &c.typmod, &c.collation, &c.generated, &c.sql, &c.base}
+	fields := []any{&c.name, &c.oid, &c.typmod, &c.collation, &c.generated, &c.sql, &c.base, &c.def}
 	want := len(fields)
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return fmt.Errorf("decode column: %w", err)

@@ -32,6 +32,10 @@ type Routing struct {
 	Table *Inspection
 	// Shuffled: the two tables' columns stand in another order.
 	Shuffled bool
+	// OtherDefaults are columns whose default in the auxiliary table is not the main
+	// table's, but a sequence of its own, for example: a row that leaves them out has
+	// to take the main table's.
+	OtherDefaults []string
 	// Moving: pgbulk.routing_moving(oid) is installed, so a migration may be on.
 	Moving bool
 	// Problem says why rows of this table cannot be routed, Code with which
@@ -157,6 +161,14 @@ func (r *Routing) WaitSQL(in *Inspection, moving []string, from, col string) str
 		pgident.LiteralArray(groups) + ") WITH ORDINALITY AS m(g, n) WHERE EXISTS (SELECT FROM " + from +
 		" WHERE (" + col + ")::pg_catalog.text COLLATE \"C\" OPERATOR(pg_catalog.=) m.g) ORDER BY m.n OFFSET 0) pgbulkproxy_moving"
 	return strings.TrimSuffix(sql+";\n"+r.again(in), ";\n")
+}
+
+// TakesOther says whether rows of the statement that go to the auxiliary table
+// would take one of OtherDefaults.
+func (r *Routing) TakesOther(in *Inspection, s *InsertStatement) bool {
+	return slices.ContainsFunc(r.OtherDefaults, func(name string) bool {
+		return s.HasDefault || !slices.Contains(in.Columns[:s.Targets()], name)
+	})
 }
 
 // Routes is what EnterSQL has found.

@@ -146,6 +146,9 @@ func (r *routedInsert) run() (failed *pgerr.Error, err error) {
 			return failed, err
 		}
 	}
+	if t.batch == nil && r.anyAux() && t.insp.Routing.TakesOther(t.insp, t.stmt) {
+		return r.viaTemp(rewrite.AnyOf(t.stmt))
+	}
 	if failed := r.targets(t.stmt); failed != nil {
 		return failed, nil
 	}
