@@ -136,6 +136,15 @@ func Migrate(ctx context.Context, conn *pgx.Conn, t MigrateTarget, o MigrateOpti
 	return &m.result, errors.Join(err, m.cleanUp(ctx))
 }
 
+// LoadsUnderWay says whether transactions write to a table now: what they load is
+// not in the counts yet.
+func LoadsUnderWay(ctx context.Context, conn *pgx.Conn, t MigrateTarget) (under bool, err error) {
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock'
+AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+AND l.relation = pg_catalog.to_regclass($1)::oid AND l.pid <> pg_catalog.pg_backend_pid())`, t.Table).Scan(&under)
+	return under, err
+}
+
 // sessionSQL: rows that row security hides must be an error; and a server whose
 // client is gone ends its statement soon, so that another migration can begin.
 var sessionSQL = fmt.Sprintf(`SET row_security = off; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0;
@@ -143,21 +152,39 @@ SET lock_timeout = '%dms'; SET client_connection_check_interval = '1s'`, waitLoc
 
 // lockOut waits until no other migration of this table runs.
 func (m *migration) lockOut(ctx context.Context) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
+	return m.until(ctx, func() (string, error) {
 		var mine bool
 		err := m.conn.QueryRow(ctx, fmt.Sprintf("SELECT pg_catalog.pg_try_advisory_lock(%d, %d)", migrateClass, int32(m.main.oid))).Scan(&mine)
 		if mine || err != nil {
+			return "", err
+		}
+		return "another migration of " + m.table, nil
+	})
+}
+
+// until asks again and again until there is nothing to wait for.
+func (m *migration) until(ctx context.Context, ask func() (waiting string, err error)) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		waiting, err := ask()
+		if waiting == "" || err != nil {
 			return err
 		}
-		m.notify("another migration of " + m.table)
+		if m.impatient(began) {
+			return pgerr.New("55P03", "%s does not end", waiting)
+		}
+		m.notify(waiting)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
 	}
+}
+
+func (m *migration) impatient(began time.Time) bool {
+	return m.opts.Patience > 0 && time.Since(began) >= m.opts.Patience
 }
 
 // plan counts the groups and decides.
@@ -231,23 +258,16 @@ func (m *migration) awaitProxies(ctx context.Context) error {
 	if m.opts.Unseen == nil {
 		return nil
 	}
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
+	return m.until(ctx, func() (string, error) {
 		unseen, err := m.opts.Unseen(ctx, m.bare)
 		if err != nil {
-			return fmt.Errorf("ask which proxies know of %s: %w", m.table, err)
+			return "", fmt.Errorf("ask which proxies know of %s: %w", m.table, err)
 		}
 		if len(unseen) == 0 {
-			return nil
+			return "", nil
 		}
-		m.notify("proxy " + strings.Join(unseen, ", ") + " to know that " + m.table + " is routed")
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
+		return "proxy " + strings.Join(unseen, ", ") + " to know that " + m.table + " is routed", nil
+	})
 }
 
 // announce waits for the loads that have begun, and marks the groups: loads that
@@ -278,7 +298,7 @@ func (m *migration) rollback(ctx context.Context) error {
 // patiently calls work until it is not for a lock or another transaction that it
 // fails, with pauses that grow; limit times, or for ever where it is 0.
 func (m *migration) patiently(ctx context.Context, what string, limit int, work func() error) error {
-	pause := 20 * time.Millisecond
+	pause, began := 20*time.Millisecond, time.Now()
 	for n := 1; ; n++ {
 		err := work()
 		if err == nil || ctx.Err() != nil {
@@ -287,7 +307,7 @@ func (m *migration) patiently(ctx context.Context, what string, limit int, work 
 		if rollbackErr := m.rollback(ctx); rollbackErr != nil {
 			return errors.Join(err, rollbackErr)
 		}
-		if !isContention(err) || n == limit {
+		if !isContention(err) || n == limit || m.impatient(began) {
 			return err
 		}
 		m.notify(what)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 )
 
 // MigrateOptions say which groups a migration moves.
@@ -18,6 +19,9 @@ type MigrateOptions struct {
 	// a group is never cut. 0: 100,000, or a third of the table where no index
 	// finds the rows of a group.
 	BatchRows int64
+	// Patience bounds each wait: for another migration, for loads, for proxies.
+	// 0 waits as long as it takes.
+	Patience time.Duration
 	// Unseen, unless nil, returns the proxies that do not know yet that the table,
 	// named without its schema, is routed: small INSERTs pass by them unrouted.
 	Unseen func(ctx context.Context, table string) ([]string, error) `json:"-"`

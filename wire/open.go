@@ -69,6 +69,9 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 	if err := insp.AddRouting(row, s.srv.cfg.RoutingColumn); err != nil {
 		s.log.Warn("the routing of a table is unreadable", "table", insp.Table, "error", err)
 	}
+	if s.srv.cfg.OnRouted != nil && insp.Routing != nil && insp.Routing.Problem == "" {
+		s.srv.cfg.OnRouted(insp.Database, insp.Schema, insp.Table)
+	}
 	return nil
 }
 

@@ -46,6 +46,9 @@ type Config struct {
 	// RoutingColumn is the routing column of routed tables that have neither
 	// routing_id nor group_id; "" is none.
 	RoutingColumn string
+	// OnRouted, unless nil, hears of every load into a routed table, when the
+	// table is locked for it. It must not block.
+	OnRouted func(database, schema, table string)
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.

@@ -146,6 +146,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"upstream port", set("upstream=db:99999"), `upstream: port "99999" is out of bounds`},
 		{"listen form", set("listen=6432"), "listen:"},
 		{"metrics form", set("metrics=/tmp"), "metrics:"},
+		{"auto_threshold alone", set("routing.auto_threshold=5"), `routing.auto_threshold: needs service_dsn`},
 		{"auto_install alone", set("auto_install=on"), "auto_install: needs service_dsn"},
 		{"cert alone", set("tls.cert=x"), "tls.cert: is set together with tls.key"},
 		{"require alone", set("tls.mode=require"), "tls.mode: require needs tls.cert"},

@@ -54,6 +54,9 @@ func (c Config) validateAddresses() error {
 	if c.AutoInstall && c.ServiceDSN == "" {
 		return errors.New("auto_install: needs service_dsn")
 	}
+	if c.Routing.AutoThreshold > 0 && c.ServiceDSN == "" {
+		return errors.New("routing.auto_threshold: needs service_dsn")
+	}
 	return nil
 }
 

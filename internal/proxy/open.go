@@ -52,7 +52,8 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	})
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	p.stopWork = stop
-	for _, run := range []func(context.Context){p.sweeper.Run, p.importer.Run, p.discover} {
+	p.automigrate = newAutomigrate(p.cfg, p.log)
+	for _, run := range []func(context.Context){p.sweeper.Run, p.importer.Run, p.discover, p.automigrate.Run} {
 		p.working.Add(1)
 		go func() {
 			defer p.working.Done()

@@ -25,8 +25,8 @@ import (
 
 // Proxy is an assembled proxy.
 //
-// Goroutines: the sweeper, the importer and the search for databases, started by
-// New and ended by Close; the wire server's, which Serve waits for.
+// Goroutines: the sweeper, the importer, the search for databases and the mover of
+// groups, started by New and ended by Close; the wire server's, which Serve waits for.
 type Proxy struct {
 	cfg     config.Config
 	log     *slog.Logger
@@ -38,9 +38,11 @@ type Proxy struct {
 	importer *bulk.Importer
 	source   *loaderconfig.Source // nil where the configuration names the store
 	dbs      *databases
-	ready    atomic.Bool
+	// automigrate moves groups that have grown; nil where it is off.
+	automigrate *automigrate
+	ready       atomic.Bool
 
-	stopWork context.CancelFunc // of sweeper, importer and discover
+	stopWork context.CancelFunc // of sweeper, importer, discover and automigrate
 	working  sync.WaitGroup
 }
 
@@ -79,8 +81,8 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 		InsertMinRows: cfg.Insert.MinRows, InsertMinRowsAlone: cfg.Insert.MinRowsAlone, InsertMinRowsBind: cfg.Insert.MinRowsBind,
 		InsertMinRowsBatch: cfg.Insert.MinRowsBatch,
 		InsertMaxBytes:     int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
-		RoutingColumn: cfg.Routing.Column,
-		MaxSessions:   cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
+		RoutingColumn: cfg.Routing.Column, OnRouted: p.automigrate.hook(),
+		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
 	}, p.loader, log, reg)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
