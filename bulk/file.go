@@ -28,6 +28,8 @@ type file struct {
 	rows   int64
 	// bytes is the size of a file whose bytes are not held any more.
 	bytes int64
+	// let: the loader has given up its claim on held.
+	let bool
 	// raw: where its rows end is not known; it can only be put before the
 	// server in a COPY.
 	raw bool
@@ -46,7 +48,7 @@ type file struct {
 
 // size is that of the object.
 func (f *file) size() int64 {
-	if f.held == nil {
+	if f.held == nil || f.let {
 		return f.bytes
 	}
 	return f.held.Size()

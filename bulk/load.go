@@ -91,6 +91,10 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
 	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
 	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem, limit: l.cfg.FileBytes}
+	if spec.Unstaged {
+		ld.db = nil
+		ld.noUploads.Store(true)
+	}
 	ld.run.begun = !spec.InBlock
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
 		// The service connection was lost just now; the bracket stays.

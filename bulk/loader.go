@@ -208,6 +208,8 @@ type Spec struct {
 	// CommitLater: the load's own transaction is committed by the caller, at
 	// the client's Sync.
 	CommitLater bool
+	// Unstaged: the load is small, and known to neither store nor ledger.
+	Unstaged bool
 	// Session is the number of the session, for logs.
 	Session uint64
 	// Interrupt is called, from another goroutine, when the load has failed

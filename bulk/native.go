@@ -163,7 +163,7 @@ func (ld *Load) complete() (int64, error) {
 		}
 		total += n
 		if ld.spec.Decision.Method == rewrite.MethodTable {
-			if total, err = ld.moveRows(); err != nil {
+			if total, err = ld.moveRows(n); err != nil {
 				return 0, err
 			}
 		}

@@ -43,6 +43,9 @@ type loadRun struct {
 	// staged are the files of a load that is acknowledged when staged; their bytes
 	// are not held any more.
 	staged []*file
+	// kept are the files that a replay sends again; lost: one of them is gone.
+	kept []*file
+	lost bool
 	// repeated: a load with the same label was there before.
 	repeated bool
 	rejects  rejects
@@ -65,7 +68,10 @@ func (ld *Load) loop() {
 		ld.rows, err = ld.complete()
 	}
 	if err != nil {
-		ld.err = ld.undo(err)
+		ld.err = ld.undo(ld.nativeError(err))
+	}
+	for _, f := range ld.run.kept {
+		f.letGo()
 	}
 	ld.busy.Store(false)
 	close(ld.done)
@@ -173,7 +179,11 @@ func (ld *Load) loadFile(f *file) error {
 	if ld.run.copy == nil && ld.run.fallback == "" && ld.acknowledges() {
 		return ld.stageFile(f)
 	}
-	defer f.held.release()
+	if ld.replays() {
+		ld.keepBytes(f)
+	} else {
+		defer f.held.release()
+	}
 	if ld.run.copy == nil {
 		try := ld.tryExternal
 		if ld.spec.tolerant() {

@@ -21,7 +21,10 @@ import (
 // Where the rows can't go by external tables alone, or the load does more than to
 // append them, it is answered when they are in the table, which promises more.
 func (ld *Load) acknowledges() bool {
-	x := &ld.spec.Decision.Ext
+	x, routing := &ld.spec.Decision.Ext, ld.spec.Inspection.Routing
+	if routing != nil && !routing.Moving {
+		return false // an import would not see which groups move
+	}
 	return x.Staged && x.Mode == rewrite.LoadAppend && ld.spec.Decision.Method == rewrite.MethodExternal && ld.db != nil
 }
 
@@ -36,7 +39,12 @@ func (ld *Load) ack() checkpoint.Ack {
 // stageFile waits until a file is durable. Where it can't be, the load goes
 // natively, and is answered when it is loaded.
 func (ld *Load) stageFile(f *file) error {
-	defer f.held.release()
+	handed := false
+	defer func() {
+		if !handed {
+			f.letGo()
+		}
+	}()
 	why := rewrite.ReasonIrregular
 	if !f.raw {
 		if err := ld.awaitUpload(f); err != nil {
@@ -46,16 +54,21 @@ func (ld *Load) stageFile(f *file) error {
 			return ld.stopStaged()
 		}
 		if f.upErr == nil {
-			kept := *f
-			kept.bytes, kept.held = f.held.Size(), nil
-			ld.run.staged = append(ld.run.staged, &kept)
+			stored := *f
+			stored.bytes, stored.held, stored.let = f.held.Size(), nil, true
+			ld.run.staged = append(ld.run.staged, &stored)
 			ld.run.rows += f.rows
 			return nil
 		}
 		why = rewrite.ReasonFallbackStore
 	}
+	handed = ld.spec.Inspection.Routed()
 	if err := ld.unstage(why); err != nil {
+		handed = false
 		return err
+	}
+	if handed {
+		ld.keepBytes(f)
 	}
 	if err := ld.beginFeed(f); err != nil {
 		return err
@@ -68,6 +81,13 @@ func (ld *Load) stageFile(f *file) error {
 func (ld *Load) unstage(why rewrite.Reason) error {
 	staged := ld.run.staged
 	ld.run.staged, ld.run.rows, ld.run.fallback = nil, 0, why
+	if ld.spec.Inspection.Routed() {
+		ld.spec.Decision.Method = rewrite.MethodTable
+		if err := ld.prepare(); err != nil {
+			return err
+		}
+		ld.run.kept = append(ld.run.kept, staged...)
+	}
 	if err := ld.startCopy(); err != nil {
 		return err
 	}
@@ -88,7 +108,7 @@ var errReadBack = errors.New("read staged file back")
 // feedBack sends the client's bytes of a file in the store into the COPY.
 func (ld *Load) feedBack(f *file) error {
 	began := time.Now()
-	err := ld.readBack(f)
+	err := ld.readBack(f, ld.run.copy.Write)
 	if !errors.Is(err, errReadBack) {
 		if err == nil {
 			ld.run.copied = append(ld.run.copied, f)
@@ -107,9 +127,9 @@ func (ld *Load) feedBack(f *file) error {
 		With('H', "Nothing was loaded. Send it again, or with pgbulk.ack = 'loaded'.")
 }
 
-// readBack is feedBack, whose COPY must not end well after errReadBack: the file
-// may have been sent in part.
-func (ld *Load) readBack(f *file) error {
+// readBack writes the client's bytes of a file in the store into a COPY, which
+// must not end well after errReadBack: the file may have been sent in part.
+func (ld *Load) readBack(f *file, write func([]byte) error) error {
 	r, err := ld.l.store.Open(ld.ctx, f.key)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errReadBack, err)
@@ -124,7 +144,7 @@ func (ld *Load) readBack(f *file) error {
 		n, err = io.ReadFull(in, buf[:min(left, readBackBytes)])
 		left -= int64(n)
 		if n > 0 && err == nil {
-			if err := ld.run.copy.Write(buf[:n]); err != nil {
+			if err := write(buf[:n]); err != nil {
 				return err
 			}
 			ld.l.metrics.bytes(legServer, n)
@@ -161,13 +181,17 @@ func (ld *Load) recordStaged() error {
 	if len(ld.run.staged) == 0 {
 		return nil
 	}
+	steps, err := ld.importSteps()
+	if err != nil {
+		return err
+	}
 	files := make([]engine.StagedFile, len(ld.run.staged))
 	for i, f := range ld.run.staged {
 		files[i] = engine.StagedFile{Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.bytes, CRC32C: f.crc}
 	}
 	sql, err := engine.StageSQL(ld.sealSession(), engine.Staged{
 		ProcessID: ld.id, Owner: ld.l.cfg.Owner, Target: ld.target(), Statement: ld.spec.Statement,
-		Files: files, Label: ld.spec.Decision.Ext.Label,
+		Files: files, Steps: steps, Label: ld.spec.Decision.Ext.Label,
 	}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return fmt.Errorf("stage: %w", pgerr.New(pgerr.SystemError, "pgbulkproxy: the load can't be acknowledged when staged: %s", err))

@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -17,14 +18,19 @@ func (ld *Load) prepare() error {
 		sql = append(sql, empty)
 	}
 	if ld.spec.Decision.Method == rewrite.MethodTable {
+		if err := ld.inspectRows(); err != nil {
+			return err
+		}
+		if ld.replays() {
+			sql = append(sql, strings.TrimSuffix(setSavepoint, "; "))
+			ld.run.savepoint, ld.run.loaded = true, true
+		}
 		ld.run.table = "pgbulkproxy_" + ld.id
 		t := ld.spec.Statement.Transfer(in, x, ld.run.table)
 		ld.run.transfer = t
 		sql = append(sql, t.Create)
-		for _, later := range []string{t.Delete, t.Insert} {
-			if later != "" {
-				sql = append(sql, "EXPLAIN (COSTS OFF) "+later)
-			}
+		for _, later := range slices.Concat(t.Deletes, t.Inserts) {
+			sql = append(sql, "EXPLAIN (COSTS OFF) "+later)
 		}
 	}
 	if len(sql) == 0 {
@@ -41,17 +47,14 @@ func (ld *Load) prepare() error {
 }
 
 // moveRows takes the rows from the temporary table into the client's, and
-// returns how many were inserted, updated or deleted there.
-func (ld *Load) moveRows() (int64, error) {
+// returns how many were inserted, updated or deleted there. given is how many
+// there are.
+func (ld *Load) moveRows(given int64) (int64, error) {
 	t := ld.run.transfer
 	if err := ld.checkOperations(); err != nil {
 		return 0, err
 	}
-	sql := t.Insert + "; " + t.Drop
-	if t.Delete != "" {
-		sql = t.Delete + "; " + sql
-	}
-	results, err := ld.exec(sql)
+	results, err := ld.exec(t.Move())
 	if err != nil {
 		return 0, ld.atLine(err)
 	}
@@ -62,6 +65,9 @@ func (ld *Load) moveRows() (int64, error) {
 				n += parseCount(count)
 			}
 		}
+	}
+	if err := ld.checkMoved(given, n); err != nil {
+		return 0, err
 	}
 	return n, ld.notify(results)
 }
@@ -103,5 +109,10 @@ func (ld *Load) ownNames(where string) string {
 	if ld.run.table == "" {
 		return where
 	}
-	return strings.ReplaceAll(where, "COPY "+ld.run.table+", line ", "COPY "+ld.spec.Inspection.Table+", line ")
+	return renameTable(where, ld.run.table, ld.spec.Inspection.Table)
+}
+
+// renameTable puts another table's name in the lines of a CONTEXT.
+func renameTable(where, from, to string) string {
+	return strings.ReplaceAll(where, "COPY "+from+", line ", "COPY "+to+", line ")
 }

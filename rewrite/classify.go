@@ -32,7 +32,7 @@ const firstUserOID = 16384
 // it doesn't know. A statement that asks for more than PostgreSQL has never
 // passes: it is staged or refused.
 func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
-	if reason := modeReason(in.Mode); reason != ReasonNone {
+	if reason := modeReason(in.Mode); reason != ReasonNone && !in.Routed() {
 		return Decision{Way: Pass, Reason: reason}
 	}
 	x, problem := c.resolve(in)
@@ -55,9 +55,14 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	} {
 		if reason := check(c, in, caps); reason != ReasonNone && x.Ours() {
 			return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: reason}, reason)
+		} else if reason != ReasonNone && in.Routed() {
+			return c.refuseRouted(reason)
 		} else if reason != ReasonNone {
 			return Decision{Way: Pass, Reason: reason}
 		}
+	}
+	if in.Routed() {
+		return c.classifyRouted(in, x, caps)
 	}
 	if x.needsTable() {
 		return c.classifyTable(in, x)
@@ -174,7 +179,7 @@ func sessionReason(c *CopyStatement, in *Inspection, caps Caps) Reason {
 	switch {
 	case in.ReadOnly:
 		return ReasonReadOnly
-	case caps.InBlock && in.Isolation != "read committed" && in.Isolation != "read uncommitted":
+	case caps.InBlock && !in.Routed() && in.Isolation != "read committed" && in.Isolation != "read uncommitted":
 		return ReasonOldSnapshot
 	case c.Freeze:
 		return ReasonFreeze

@@ -68,6 +68,7 @@ const (
 	ReasonErrorsBinary         Reason = "errors_binary"
 	ReasonErrorsWith           Reason = "errors_with"
 	ReasonStatementTriggers    Reason = "statement_triggers"
+	ReasonErrorsRouted         Reason = "errors_routed"
 
 	// Reasons of ClassifyInsert.
 
@@ -219,6 +220,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonErrorsBinary, "classify", "Bad rows are to be skipped, and the data is binary: refused with 0A000."},
 		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT, another MODE than append, or pgbulk.ack = 'staged': refused with 0A000."},
 		{ReasonStatementTriggers, "classify", "Bad rows are to be skipped, and a trigger would see the several COPYs that this takes: one for each statement, or one with a transition table. Refused with 0A000."},
+		{ReasonErrorsRouted, "classify", "Bad rows are to be skipped, and some rows of the table belong to its auxiliary table: refused with 0A000."},
 
 		{ReasonIdentityAlways, "classify", "A GENERATED ALWAYS column without OVERRIDING: the server refuses it in an INSERT, and takes it in a COPY."},
 		{ReasonOverridingUser, "classify", "OVERRIDING USER VALUE: the values of identity columns are ignored."},
@@ -248,7 +250,7 @@ func sessionReasons() []ReasonInfo {
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
-		{ReasonRouted, "session", "The table has an auxiliary one: each row of the INSERT goes where the routes say. Such INSERTs are not coalesced."},
+		{ReasonRouted, "session", "The table has an auxiliary one: each row goes where the routes say, those of a COPY by a temporary table. Such INSERTs are not coalesced."},
 		{ReasonRoutedClause, "session", "Some rows of the INSERT go to the auxiliary table, where ON CONFLICT or RETURNING cannot be meant as they are written, or where its constraint is missing: refused with 0A000."},
 		{ReasonRoutedOrder, "session", "The rows of the INSERT go to both tables in so many turns that the order of the rows of RETURNING cannot be kept: refused with 0A000."},
 		{ReasonRoutedText, "session", "The text puts rows into a routed table in a form that is not understood: several statements, an INSERT inside of WITH, EXPLAIN or PREPARE. Refused with 0A000, unless the server has something against it itself."},

@@ -32,6 +32,8 @@ func (c *CopyStatement) WithoutErrors() *CopyStatement {
 // that it takes several COPYs.
 func (c *CopyStatement) toleranceReason(in *Inspection, x *Extensions) Reason {
 	switch {
+	case in.Routed():
+		return ReasonErrorsRouted
 	case c.Format == FormatBinary:
 		return ReasonErrorsBinary
 	case x.OnConflict != ConflictError || x.Mode != LoadAppend || x.Staged:

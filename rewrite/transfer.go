@@ -62,10 +62,14 @@ func (x *Extensions) EmptySQL(in *Inspection) string {
 	switch {
 	case x.Mode != LoadOverwrite:
 		return ""
-	case in.Truncate:
+	case in.Routing == nil && in.Truncate:
 		return "TRUNCATE TABLE " + pgident.Qualified(in.Schema, in.Table)
+	case in.Routing == nil:
+		return "DELETE FROM " + pgident.Qualified(in.Schema, in.Table)
+	case in.Truncate && in.Routing.Table.Truncate:
+		return "TRUNCATE TABLE " + pgident.Qualified(in.Schema, in.Table) + ", " + in.Routing.Aux.Name()
 	}
-	return "DELETE FROM " + pgident.Qualified(in.Schema, in.Table)
+	return "DELETE FROM " + pgident.Qualified(in.Schema, in.Table) + "; DELETE FROM " + in.Routing.Aux.Name()
 }
 
 // Transfer is the SQL of MethodTable, each text one statement without a
@@ -74,11 +78,23 @@ type Transfer struct {
 	// Create makes the temporary table, Copy fills it.
 	Create, Copy string
 	// Check, for a merge, returns the first row that can't be obeyed: its number,
-	// its operation, and whether that is a good one. Else it is empty, as Delete is.
-	Check  string
-	Delete string
-	Insert string
-	Drop   string
+	// its operation, and whether that is a good one. Else it is empty, as Deletes is.
+	Check string
+	// Wait waits for groups that move; empty where none does.
+	Wait string
+	// Deletes and Inserts are one for each table that rows go to.
+	Deletes, Inserts []string
+	Drop             string
+}
+
+// Move is what takes the rows from the temporary table to where they belong,
+// one simple Query.
+func (t *Transfer) Move() string {
+	var all []string
+	if t.Wait != "" {
+		all = append(all, t.Wait)
+	}
+	return strings.Join(append(slices.Concat(all, t.Deletes, t.Inserts), t.Drop), "; ")
 }
 
 // PlanOf returns the SQL that the session gets for a statement that goes by
@@ -95,7 +111,7 @@ func (c *CopyStatement) PlanOf(in *Inspection, d *Decision) []string {
 		return append(out, c.Native(in, false))
 	}
 	t := c.Transfer(in, &d.Ext, "pgbulkproxy_load")
-	for _, sql := range []string{t.Create, t.Copy, t.Check, t.Delete, t.Insert, t.Drop} {
+	for _, sql := range slices.Concat([]string{t.Create, t.Copy, t.Check, t.Wait}, t.Deletes, t.Inserts, []string{t.Drop}) {
 		if sql != "" {
 			out = append(out, sql)
 		}
@@ -114,7 +130,45 @@ type transfer struct {
 	// its place among those with its key, counted from the last.
 	ordinal, last string
 	nullsEqual    bool
+	// routed: rows go to the auxiliary table, too.
+	routed bool
+	// drawn are further columns of the temporary table, whose defaults are taken
+	// there: of a routed table only.
+	drawn []RoutedColumn
 }
+
+// place is a table that rows go to.
+type place struct {
+	name, kind string
+	// rename gives a column's name there.
+	rename func(string) string
+	// rows is the condition for a row to go there, "" for all.
+	rows string
+}
+
+// places are the tables that rows go to.
+func (t *transfer) places() []place {
+	own := place{name: pgident.Qualified(t.in.Schema, t.in.Table), kind: t.in.Kind, rename: func(n string) string { return n }}
+	if !t.routed {
+		return []place{own}
+	}
+	r := t.in.Routing
+	aux := place{name: r.Aux.Name(), kind: r.Table.Kind, rows: r.ToAux(t.in, t.routing()), rename: func(n string) string {
+		if n == r.Column {
+			return r.AuxColumn
+		}
+		return n
+	}}
+	own.rows = "NOT " + aux.rows
+	return []place{own, aux}
+}
+
+// routing is the routing column of the rows.
+func (t *transfer) routing() string { return rowsAlias + "." + pgident.Quote(t.in.Routing.Column) }
+
+// rowsAlias names the rows in the statements that take them from the temporary
+// table.
+const rowsAlias = "pgbulkproxy_rows"
 
 // The words of an operation's column, in capitals.
 const (
@@ -125,7 +179,13 @@ const (
 // Transfer returns the SQL by which the rows of a statement of MethodTable go
 // through a temporary table of that name.
 func (c *CopyStatement) Transfer(in *Inspection, x *Extensions, name string) Transfer {
-	t := &transfer{c: c, in: in, x: x, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget}
+	return c.transfer(in, x, name, in.Routed()).plan(name)
+}
+
+// transfer is where a Transfer begins; routed says that the rows may go to the
+// auxiliary table.
+func (c *CopyStatement) transfer(in *Inspection, x *Extensions, name string, routed bool) *transfer {
+	t := &transfer{c: c, in: in, x: x, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget, routed: routed}
 	if k := x.key(in); k != nil {
 		t.nullsEqual = k.NullsEqual
 		if t.key == nil {
@@ -135,16 +195,38 @@ func (c *CopyStatement) Transfer(in *Inspection, x *Extensions, name string) Tra
 	data := x.DataColumns(in)
 	t.ordinal = fresh("pgbulkproxy_row", data)
 	t.last = fresh("pgbulkproxy_last", data)
+	if routed {
+		t.drawn = in.Routing.drawn(data)
+	}
+	return t
+}
+
+func (t *transfer) plan(name string) Transfer {
+	in, data := t.in, t.x.DataColumns(t.in)
 	out := Transfer{
 		Create: t.create(data),
-		Copy:   c.Native(&Inspection{Schema: "pg_temp", Table: name, Columns: data}, false),
-		Insert: t.insert(),
+		Copy:   t.c.Native(&Inspection{Schema: "pg_temp", Table: name, Columns: data}, false),
 		Drop:   "DROP TABLE " + t.table,
 	}
-	if x.Mode == LoadMerge {
-		out.Check, out.Delete = t.check(), t.delete()
+	for _, p := range t.places() {
+		out.Inserts = append(out.Inserts, t.insert(p))
+		if t.x.Mode == LoadMerge {
+			out.Deletes = append(out.Deletes, t.delete(p))
+		}
+	}
+	if t.x.Mode == LoadMerge {
+		out.Check = t.check()
+	}
+	if t.routed {
+		out.Wait = in.Routing.WaitSQL(in, in.Routing.Found.Moving, t.table+" "+rowsAlias, t.routing())
 	}
 	return out
+}
+
+// sorted says that the rows have to be numbered: triggers see their order, which
+// a join with the routes need not keep.
+func (t *transfer) sorted() bool {
+	return t.x.ordered() || t.routed && (t.in.Triggers || t.in.Routing.Table.Triggers)
 }
 
 // fresh returns a name that none of the columns has.
@@ -159,12 +241,17 @@ func (t *transfer) create(data []string) string {
 	var columns []string
 	for _, name := range data {
 		definition := `pg_catalog.text COLLATE pg_catalog."C"`
-		if i := slices.Index(t.in.Columns, name); i >= 0 {
+		if i := slices.Index(t.in.Columns, name); i >= 0 && t.routed {
+			definition = t.in.Routing.definition(name, t.c.DefaultSet)
+		} else if i >= 0 {
 			definition = t.in.Definitions[i]
 		}
 		columns = append(columns, pgident.Quote(name)+" "+definition)
 	}
-	if t.x.ordered() {
+	for _, c := range t.drawn {
+		columns = append(columns, pgident.Quote(c.Name)+" "+c.definition(true))
+	}
+	if t.sorted() {
 		columns = append(columns, pgident.Quote(t.ordinal)+" pg_catalog.int8 GENERATED ALWAYS AS IDENTITY")
 	}
 	return "CREATE TEMPORARY TABLE " + t.table + " (" + strings.Join(columns, ", ") + ") ON COMMIT DROP"
@@ -172,11 +259,14 @@ func (t *transfer) create(data []string) string {
 
 // source is what stands behind FROM for the rows that count.
 func (t *transfer) source() string {
-	if !t.x.ordered() {
+	switch {
+	case !t.x.ordered() && t.routed:
+		return t.table + " " + rowsAlias
+	case !t.x.ordered():
 		return t.table
 	}
 	return "(SELECT *, pg_catalog.row_number() OVER (PARTITION BY " + pgident.List(t.key) + " ORDER BY " +
-		pgident.Quote(t.ordinal) + " DESC) AS " + pgident.Quote(t.last) + " FROM " + t.table + ") AS pgbulkproxy_rows"
+		pgident.Quote(t.ordinal) + " DESC) AS " + pgident.Quote(t.last) + " FROM " + t.table + ") AS " + rowsAlias
 }
 
 // counts is the condition for a row of source to count: it is the last of its
@@ -193,25 +283,55 @@ func (t *transfer) counts() string {
 	return "(" + all + ")"
 }
 
-func (t *transfer) insert() string {
-	columns := pgident.List(t.in.Columns)
+// insert takes the rows of one table to it.
+func (t *transfer) insert(p place) string {
+	columns := t.in.Columns
+	for _, c := range t.drawn {
+		columns = append(columns[:len(columns):len(columns)], c.Name)
+	}
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + pgident.Qualified(t.in.Schema, t.in.Table) + " (" + columns + ")")
-	if t.in.IdentityAlways {
+	b.WriteString("INSERT INTO " + p.name + " (" + p.list(columns) + ")")
+	if t.in.IdentityAlways || len(t.drawn) > 0 {
 		b.WriteString(" OVERRIDING SYSTEM VALUE")
 	}
-	b.WriteString(" SELECT " + columns + " FROM " + t.source())
+	b.WriteString(" SELECT " + pgident.List(columns) + " FROM " + t.source())
+	var where []string
 	if t.x.ordered() {
-		b.WriteString(" WHERE " + t.counts())
-		if t.x.Mode == LoadMerge {
-			b.WriteString(" AND NOT " + fmt.Sprintf(isDelete, t.operation()))
-		}
+		where = append(where, t.counts())
+	}
+	if t.x.Mode == LoadMerge {
+		where = append(where, "NOT "+fmt.Sprintf(isDelete, t.operation()))
+	}
+	if p.rows != "" {
+		where = append(where, p.rows)
+	}
+	if len(where) > 0 {
+		b.WriteString(" WHERE " + strings.Join(where, " AND "))
+	}
+	if t.sorted() {
 		b.WriteString(" ORDER BY " + pgident.Quote(t.ordinal))
 	}
-	b.WriteString(" ON CONFLICT (" + pgident.List(t.key) + ") DO ")
+	b.WriteString(t.conflict(p))
+	return b.String()
+}
+
+// list writes a list of columns as the table has them.
+func (p place) list(columns []string) string {
+	names := make([]string, len(columns))
+	for i, n := range columns {
+		names[i] = p.rename(n)
+	}
+	return pgident.List(names)
+}
+
+// conflict is the clause ON CONFLICT, or "".
+func (t *transfer) conflict(p place) string {
+	if t.x.OnConflict == ConflictError {
+		return ""
+	}
+	clause := " ON CONFLICT (" + p.list(t.key) + ") DO "
 	if t.x.OnConflict == ConflictNothing {
-		b.WriteString("NOTHING")
-		return b.String()
+		return clause + "NOTHING"
 	}
 	var set []string
 	for _, name := range t.in.Columns {
@@ -223,10 +343,9 @@ func (t *transfer) insert() string {
 		set = []string{t.key[0]} // a row of nothing but its key is updated to itself, and counted
 	}
 	for i, name := range set {
-		set[i] = pgident.Quote(name) + " = EXCLUDED." + pgident.Quote(name)
+		set[i] = pgident.Quote(p.rename(name)) + " = EXCLUDED." + pgident.Quote(p.rename(name))
 	}
-	b.WriteString("UPDATE SET " + strings.Join(set, ", "))
-	return b.String()
+	return clause + "UPDATE SET " + strings.Join(set, ", ")
 }
 
 func (t *transfer) operation() string { return pgident.Quote(t.x.OperationColumn) }
@@ -245,18 +364,20 @@ func (t *transfer) check() string {
 		" ORDER BY " + pgident.Quote(t.ordinal) + " LIMIT 1"
 }
 
-func (t *transfer) delete() string {
+// delete obeys the operations D in one table: whatever table a row is in, its key
+// names it.
+func (t *transfer) delete(p place) string {
 	only := ""
-	if t.in.Kind == "r" {
+	if p.kind == "r" {
 		only = "ONLY " // INSERT knows nothing of child tables either
 	}
 	k := t.x.key(t.in)
-	match := []string{"pgbulkproxy_rows." + pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1",
-		fmt.Sprintf(isDelete, "pgbulkproxy_rows."+t.operation())}
+	match := []string{rowsAlias + "." + pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1",
+		fmt.Sprintf(isDelete, rowsAlias+"."+t.operation())}
 	for i, name := range k.Columns {
-		match = append(match, "pgbulkproxy_target."+pgident.Quote(name)+
-			" OPERATOR("+pgident.Quote(k.Equals[i].Schema)+"."+k.Equals[i].Name+") pgbulkproxy_rows."+pgident.Quote(name))
+		match = append(match, "pgbulkproxy_target."+pgident.Quote(p.rename(name))+
+			" OPERATOR("+pgident.Quote(k.Equals[i].Schema)+"."+k.Equals[i].Name+") "+rowsAlias+"."+pgident.Quote(name))
 	}
-	return "DELETE FROM " + only + pgident.Qualified(t.in.Schema, t.in.Table) + " AS pgbulkproxy_target USING " +
+	return "DELETE FROM " + only + p.name + " AS pgbulkproxy_target USING " +
 		t.source() + " WHERE " + strings.Join(match, " AND ")
 }

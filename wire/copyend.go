@@ -14,9 +14,15 @@ import (
 
 // endHeld ends a COPY that never reached the threshold. err is errReplay when
 // the data has ended, or why receiving ended.
-func (t *copyTask) endHeld(err error) error {
+func (t *copyTask) endHeld(d rewrite.Decision, err error) error {
 	if errors.Is(err, frame.ErrLength) {
 		err = errReplay // the server says what it thinks of it
+	}
+	if t.refused {
+		return t.failBegin(err)
+	}
+	if t.bracketed() && (errors.Is(err, errReplay) || errors.Is(err, errCancelHeld)) {
+		return t.loadHeld(d, errors.Is(err, errCancelHeld))
 	}
 	if errors.Is(err, errReplay) {
 		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)

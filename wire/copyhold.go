@@ -99,6 +99,7 @@ func (t *copyTask) keep(p []byte) error {
 		return nil
 	}
 	if !t.s.srv.loader.Memory().Reserve(want - t.reserved) {
+		t.large = true
 		return errReplay
 	}
 	t.reserved = want

@@ -54,16 +54,7 @@ func (t *copyTask) probe(sql string) (*pgerr.Error, error) {
 // fail ends a statement that has not reached the server with an error of the
 // proxy's own, or one that the server gave to a statement of ours.
 func (t *copyTask) fail(e *pgerr.Error) error {
-	in := t.s.inject()
-	var err error
-	switch status := t.s.txStatus(); {
-	case t.inBlock && status == 'T':
-		err = bulk.FailTransaction(t.s.ctx, in)
-	case !t.inBlock && status != 'I':
-		_, err = in.Exec(t.s.ctx, bulk.UndoOpen(false))
-	}
-	in.release()
-	if err != nil {
+	if err := t.leave(); err != nil {
 		return err
 	}
 	return t.replyError(e)

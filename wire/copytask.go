@@ -32,6 +32,10 @@ type copyTask struct {
 	native  nativeRun
 	began   time.Time
 	alive   time.Time // when the session last ran a statement
+	// passed: natively it would have been relayed; large: it has reached the
+	// threshold; refused: its load could not begin. For routed tables only
+	// (copyrouted.go).
+	passed, large, refused bool
 
 	hold     []byte
 	reserved int64      // of the memory budget, for hold
@@ -74,11 +78,17 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 	if t.insp, err = t.detail(insp); err != nil {
 		return rewrite.Decision{}, err
 	}
-	d := t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
-	if d.Way == rewrite.Pass {
-		return d, o.undo()
+	if err := t.enter(); err != nil {
+		return rewrite.Decision{}, err
 	}
-	return d, nil
+	d := t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
+	switch {
+	case d.Way != rewrite.Pass:
+		return d, nil
+	case t.bracketed():
+		return t.passBracketed(d)
+	}
+	return d, o.undo()
 }
 
 func (t *copyTask) opening() *opening {
@@ -143,7 +153,7 @@ func (t *copyTask) run(d rewrite.Decision) error {
 	}
 	end, err := t.receive(d)
 	if t.load == nil {
-		return t.endHeld(err)
+		return t.endHeld(d, err)
 	}
 	return t.endLoad(end, err)
 }
@@ -185,6 +195,7 @@ func (t *copyTask) data(p []byte, d rewrite.Decision) error {
 	if int64(len(t.hold)+len(p)) < t.s.srv.cfg.StageMinBytes {
 		return t.keep(p)
 	}
+	t.large = true
 	if err := t.begin(d); err != nil {
 		t.hold = append(t.hold, p...)
 		return err
@@ -206,7 +217,8 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 	t.setBeginning(false)
 	if err != nil {
 		in.release()
-		if t.s.ctx.Err() != nil || d.Ext.Asked() {
+		t.refused = t.bracketed()
+		if t.s.ctx.Err() != nil || d.Ext.Asked() || t.refused {
 			return err
 		}
 		t.s.log.Info("load was not begun, relaying", "error", err)
@@ -231,6 +243,6 @@ func (t *copyTask) spec(d rewrite.Decision) bulk.Spec {
 	return bulk.Spec{
 		Statement: t.stmt, Inspection: t.insp, Decision: d,
 		Started: t.began, InBlock: t.inBlock, CommitLater: t.extended() && !t.inBlock,
-		Session: t.s.id, Interrupt: func(e *pgerr.Error) { t.s.interrupt(t, e) },
+		Unstaged: t.bracketed() && (t.passed || !t.large && !d.Ext.Asked()), Session: t.s.id, Interrupt: func(e *pgerr.Error) { t.s.interrupt(t, e) },
 	}
 }

@@ -1,0 +1,136 @@
+package wire
+
+import (
+	"errors"
+
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+// enter takes the lock of a routed table, and looks at its routes. An error of
+// type *pgerr.Error is one that the client's statement must fail with; the
+// transaction has failed then, or is undone.
+func (t *copyTask) enter() error {
+	routing := t.insp.Routing
+	if routing == nil {
+		return nil
+	}
+	e := routing.Err()
+	if e == nil {
+		found, err := t.routes()
+		if err != nil && pgerr.As(err) == nil {
+			return err
+		}
+		if e = pgerr.As(err); e == nil {
+			routing.Found = found
+			e = found.Err(t.insp)
+		}
+	}
+	switch {
+	case e == nil:
+		return nil
+	case e.IsFatal():
+		return e
+	}
+	if err := t.leave(); err != nil {
+		return err
+	}
+	return e.With('P', "") // a position in our text
+}
+
+// routes runs EnterSQL.
+func (t *copyTask) routes() (*rewrite.Routes, error) {
+	in := t.s.inject()
+	defer in.release()
+	results, err := in.Exec(t.s.ctx, t.insp.Routing.EnterSQL(t.insp))
+	if err != nil {
+		return nil, err
+	}
+	if len(results) == 0 {
+		return nil, errNoRoutes
+	}
+	last := results[len(results)-1]
+	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
+		return nil, errNoRoutes
+	}
+	return rewrite.ParseRoutes(t.insp, string(last.Rows[0][0]))
+}
+
+var errNoRoutes = errors.New("the routes of a table were not counted")
+
+// bracketed says that the statement can't be relayed as it is: its table has an
+// auxiliary one, and some rows may belong there, or the lock that says that none
+// does ends with a transaction that is ours.
+func (t *copyTask) bracketed() bool {
+	return t.insp != nil && t.insp.Routing != nil && (t.insp.Routed() || !t.inBlock)
+}
+
+// passBracketed has a statement that would be relayed, and whose rows are all the
+// main table's, run as it is in the transaction that holds the lock. What the
+// server has against it it says before the client is asked for its data.
+func (t *copyTask) passBracketed(d rewrite.Decision) (rewrite.Decision, error) {
+	e, err := t.probe(t.stmt.SQL)
+	if err != nil {
+		return d, err
+	}
+	if err := t.leave(); err != nil {
+		return d, err
+	}
+	if e != nil {
+		return d, e
+	}
+	o := t.opening()
+	insp, err := o.run()
+	if err != nil {
+		return d, err
+	}
+	if insp == nil {
+		return t.stmt.RefuseAsked(rewrite.ReasonInspectFailed), nil
+	}
+	t.insp = insp
+	if err := t.enter(); err != nil {
+		return d, err
+	}
+	d = t.s.srv.loader.Decide(t.s.ctx, t.stmt, t.insp, t.inBlock)
+	switch {
+	case d.Way != rewrite.Pass:
+		return d, nil // it was routed, or the settings changed, just now
+	case !t.bracketed():
+		return d, o.undo()
+	}
+	t.passed = true
+	return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: d.Reason}, nil
+}
+
+// loadHeld loads what was held of a statement that can't be relayed.
+func (t *copyTask) loadHeld(d rewrite.Decision, canceled bool) error {
+	err := t.begin(d)
+	if err != nil {
+		return t.failBegin(err)
+	}
+	err = t.load.Write(t.hold)
+	t.letGo()
+	if canceled {
+		t.load.Cancel()
+	}
+	var end bulk.Frame
+	if err == nil {
+		end, err = t.receive(d)
+	}
+	return t.endLoad(end, err)
+}
+
+// leave ends a transaction of ours, or has the client's block fail.
+func (t *copyTask) leave() error {
+	in := t.s.inject()
+	defer in.release()
+	var err error
+	switch status := t.s.txStatus(); {
+	case t.inBlock && status == 'T':
+		err = bulk.FailTransaction(t.s.ctx, in)
+	case !t.inBlock && status != 'I':
+		_, err = in.Exec(t.s.ctx, bulk.UndoOpen(false))
+	}
+	return err
+}
