@@ -34,7 +34,8 @@ type routedInsert struct {
 	constraint string
 	// saved: the savepoint is set; asking: that of the question is.
 	saved, asking bool
-	explained     bool // the server has nothing against the client's text
+	explained     bool // the server has seen the client's text, and verdict is what it said
+	verdict       *pgerr.Error
 	spans         [][2]int
 	temp          *routedTemp
 	pieces        []rewrite.RoutedPiece // that replies are of
@@ -146,13 +147,28 @@ func (r *routedInsert) run() (failed *pgerr.Error, err error) {
 			return failed, err
 		}
 	}
-	if t.batch == nil && r.anyAux() && t.insp.Routing.TakesOther(t.insp, t.stmt) {
+	if t.batch == nil && r.needsTemp() {
+		if r.saved { // it sets one of its own
+			r.saved = false
+			if failed, err := r.exec(releaseInsert); failed != nil || err != nil {
+				return failed, err
+			}
+		}
 		return r.viaTemp(rewrite.AnyOf(t.stmt))
 	}
-	if failed := r.targets(t.stmt); failed != nil {
-		return failed, nil
+	if failed, err := r.targets(t.stmt); failed != nil || err != nil {
+		return failed, err
 	}
 	return r.tryForms(r.forms())
+}
+
+// needsTemp says whether rows whose tables are known have to go through a temporary
+// table all the same: they take the main table's defaults in either; and only one
+// statement for each table sees that it would change a row twice.
+func (r *routedInsert) needsTemp() bool {
+	t := r.t
+	return r.anyAux() && t.insp.Routing.TakesOther(t.insp, t.stmt) ||
+		t.stmt.Conflict == rewrite.ConflictUpdate && r.ordered && len(rewrite.RoutedByTable(r.aux)) > 1
 }
 
 // tryForms tries one form after the other.
@@ -170,7 +186,7 @@ func (r *routedInsert) tryForms(forms []routedForm) (failed *pgerr.Error, err er
 		if err == nil {
 			failed, err = r.tryForm(form)
 		}
-		if failed == nil || err != nil || isFinal(failed) {
+		if failed == nil || err != nil || r.isFinal(failed) {
 			break
 		}
 	}
@@ -178,24 +194,27 @@ func (r *routedInsert) tryForms(forms []routedForm) (failed *pgerr.Error, err er
 }
 
 // targets makes the statements for the two tables.
-func (r *routedInsert) targets(stmt *rewrite.InsertStatement) *pgerr.Error {
+func (r *routedInsert) targets(stmt *rewrite.InsertStatement) (failed *pgerr.Error, err error) {
 	in := r.t.insp
 	r.tables[0] = stmt.Main(in)
 	if !r.anyAux() {
-		return nil
+		return nil, nil
 	}
-	refuse := func(reason rewrite.Reason) *pgerr.Error { return in.Routing.Refuse(in, reason).ErrorResponse() }
-	switch {
+	reason := rewrite.ReasonNone
+	switch r.tables[1], err = stmt.Aux(in, r.constraint); {
+	case err != nil:
+		reason = rewrite.ReasonRoutedClause
 	case in.Rules:
-		return refuse(rewrite.ReasonRules)
+		reason = rewrite.ReasonRules
 	case stmt.OverridesUser():
-		return refuse(rewrite.ReasonOverridingUser)
+		reason = rewrite.ReasonOverridingUser
+	default:
+		return nil, nil
 	}
-	var err error
-	if r.tables[1], err = stmt.Aux(in, r.constraint); err != nil {
-		return refuse(rewrite.ReasonRoutedClause)
+	if failed, err := r.explain(stmt.SQL); failed != nil || err != nil {
+		return failed, err
 	}
-	return nil
+	return in.Routing.Refuse(in, reason).ErrorResponse(), nil
 }
 
 func (r *routedInsert) anyAux() bool {
@@ -236,7 +255,10 @@ func (r *routedInsert) table(p rewrite.RoutedPiece) *rewrite.InsertTarget {
 	return &r.tables[0]
 }
 
-// isFinal says that an error is the client's, whatever else might be tried: it
+// isFinal says that an error is the client's, whatever else might be tried.
+func (r *routedInsert) isFinal(e *pgerr.Error) bool { return e == r.verdict || isFinal(e) }
+
+// isFinal says so of an error whatever the statement: it
 // waited too long, was cancelled, could not be serialized, or the server is short
 // of something.
 func isFinal(e *pgerr.Error) bool {

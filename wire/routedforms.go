@@ -27,14 +27,12 @@ type pieceReply struct {
 // that is in error.
 func (r *routedInsert) tryForm(form routedForm) (failed *pgerr.Error, err error) {
 	byTable, runs := rewrite.RoutedByTable(r.aux), rewrite.RoutedByRuns(r.aux)
-	update := r.t.stmt.Conflict == rewrite.ConflictUpdate
-	if !r.ordered || update || len(runs) == len(byTable) && len(byTable) < 2 {
-		// Only one statement sees that it would change a row twice.
+	if !r.ordered || len(byTable) < 2 {
 		failed, err = r.try(form, byTable)
 		switch {
-		case err != nil || failed != nil && (isFinal(failed) || form < formText || len(byTable) == 1):
+		case err != nil || failed != nil && (r.isFinal(failed) || form < formText || len(byTable) < 2):
 			return failed, err
-		case failed == nil && (!r.ordered || len(byTable) == 1) && r.inOrder():
+		case failed == nil && r.inOrder():
 			return nil, nil
 		}
 		if err := r.undo(); err != nil {
@@ -48,11 +46,17 @@ func (r *routedInsert) tryForm(form routedForm) (failed *pgerr.Error, err error)
 		return r.t.insp.Routing.Refuse(r.t.insp, reason).ErrorResponse(), nil
 	}
 	again, err := r.try(form, runs)
-	if again == nil && failed != nil {
-		return failed, err // the pieces disturb each other in one statement only
+	switch {
+	case failed == nil || err != nil:
+	case again == nil, again.Code() == foreignKey && failed.Code() != foreignKey:
+		// The pieces disturb each other in one statement only; and one statement
+		// looks at foreign keys when all rows are in.
+		return failed, nil
 	}
 	return again, err
 }
+
+const foreignKey = "23503"
 
 // runsReason says why rows may not go in so many runs.
 func (r *routedInsert) runsReason(form routedForm, runs int) rewrite.Reason {
@@ -262,7 +266,7 @@ func (r *routedInsert) ofClause(e *pgerr.Error) *pgerr.Error {
 // explain asks what the server has against a text of the client's.
 func (r *routedInsert) explain(sql []byte) (failed *pgerr.Error, err error) {
 	if r.explained {
-		return nil, nil
+		return r.verdict, nil
 	}
 	r.explained = true
 	failed, err = r.exec(rewrite.ExplainText(sql))
@@ -272,6 +276,7 @@ func (r *routedInsert) explain(sql []byte) (failed *pgerr.Error, err error) {
 	if at, perr := strconv.Atoi(failed.Get('P')); perr == nil {
 		failed = failed.With('P', strconv.Itoa(at-rewrite.ExplainShift))
 	}
+	r.verdict = failed
 	return failed, err
 }
 

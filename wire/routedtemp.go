@@ -49,8 +49,9 @@ func (r *routedInsert) viaTemp(a *rewrite.AnyInsert) (failed *pgerr.Error, err e
 		return failed, err
 	}
 	r.temp = &routedTemp{plan: plan}
-	if failed := r.targets(a.Statement); failed != nil {
-		return failed, nil
+	r.ordered = in.UserCode && len(rewrite.RoutedByRuns(r.aux)) <= maxTempRuns // it may tell the order
+	if failed, err := r.targets(a.Statement); failed != nil || err != nil {
+		return failed, err
 	}
 	return r.tryForms([]routedForm{formTemp})
 }
