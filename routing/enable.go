@@ -203,13 +203,19 @@ func (e *enabling) open(ctx context.Context) error {
 		return err
 	}
 	e.done.MadeView = view == 0
+	if err := execAll(ctx, e.conn, viewSQL(n, aux, e.main, p, e.in.Version)); err != nil {
+		return err
+	}
 	var sql []string
-	if e.done.MadeAux {
-		if sql, err = e.revoke(ctx, e.in.Routing.Aux.OID, aux); err != nil {
-			return err
+	for name, made := range map[string]bool{aux: e.done.MadeAux, n.View(): e.done.MadeView, n.Routes(): e.done.MadeRoutes} {
+		if made {
+			revoke, err := e.revoke(ctx, name)
+			if err != nil {
+				return err
+			}
+			sql = append(sql, revoke...)
 		}
 	}
-	sql = append(sql, viewSQL(n, aux, e.main, p, e.in.Version)...)
 	for _, g := range e.main.Grants {
 		if g.Privilege == "SELECT" {
 			sql = append(sql, g.on(n.View(), func(s string) string { return s }))
@@ -241,13 +247,20 @@ func (e *enabling) open(ctx context.Context) error {
 }
 
 // revoke takes away what default privileges have given to others.
-func (e *enabling) revoke(ctx context.Context, oid uint32, table string) ([]string, error) {
+func (e *enabling) revoke(ctx context.Context, table string) ([]string, error) {
+	oid, err := oidOf(ctx, e.conn, table)
+	if err != nil {
+		return nil, err
+	}
 	f, err := factsOf(ctx, e.conn, oid)
 	if err != nil {
 		return nil, err
 	}
 	var sql []string
 	for _, g := range f.Grants {
+		if g.Grantee == f.Owner && table != e.in.Routing.Aux.Name() {
+			continue // of the auxiliary table the owner gets what he has on the main one
+		}
 		sql = append(sql, "REVOKE "+g.Privilege+" ON TABLE "+table+" FROM "+grantee(g.Grantee))
 	}
 	return sql, nil
