@@ -34,12 +34,12 @@ type automigrate struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex
-	loaded  map[routedTable]bool      // since they were looked at
-	resting map[routedTable]time.Time // until then
+	loaded  map[autoTable]bool      // since they were looked at
+	resting map[autoTable]time.Time // until then
 }
 
-// routedTable is one in any database.
-type routedTable struct{ database, schema, table string }
+// autoTable is one in any database.
+type autoTable struct{ database, schema, table string }
 
 // newAutomigrate returns nil where it is switched off.
 func newAutomigrate(cfg config.Config, log *slog.Logger) *automigrate {
@@ -52,8 +52,8 @@ func newAutomigrate(cfg config.Config, log *slog.Logger) *automigrate {
 		options:  routing.MigrateOptions{Threshold: int64(cfg.Routing.AutoThreshold), Patience: cfg.Routing.AutoInterval},
 		interval: cfg.Routing.AutoInterval,
 		log:      log,
-		loaded:   map[routedTable]bool{},
-		resting:  map[routedTable]time.Time{},
+		loaded:   map[autoTable]bool{},
+		resting:  map[autoTable]time.Time{},
 	}
 }
 
@@ -61,7 +61,7 @@ func newAutomigrate(cfg config.Config, log *slog.Logger) *automigrate {
 func (m *automigrate) Loaded(database, schema, table string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.loaded[routedTable{database, schema, table}] = true
+	m.loaded[autoTable{database, schema, table}] = true
 }
 
 // hook is what the sessions call; nil where nobody wants to hear.
@@ -102,10 +102,10 @@ func (m *automigrate) Run(ctx context.Context) {
 }
 
 // due takes the tables to look at now.
-func (m *automigrate) due(now time.Time) []routedTable {
+func (m *automigrate) due(now time.Time) []autoTable {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var due []routedTable
+	var due []autoTable
 	for t := range m.loaded {
 		if now.After(m.resting[t]) {
 			due = append(due, t)
@@ -116,7 +116,7 @@ func (m *automigrate) due(now time.Time) []routedTable {
 	return due
 }
 
-func (m *automigrate) rest(t routedTable, again bool, until time.Time) {
+func (m *automigrate) rest(t autoTable, again bool, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.resting[t] = until
@@ -126,7 +126,7 @@ func (m *automigrate) rest(t routedTable, again bool, until time.Time) {
 }
 
 // look moves what is to be moved in one table, and says whether to look again.
-func (m *automigrate) look(ctx context.Context, t routedTable) (again bool, err error) {
+func (m *automigrate) look(ctx context.Context, t autoTable) (again bool, err error) {
 	cfg, err := pgx.ParseConfig(m.dsn)
 	if err != nil {
 		return false, errors.New("service_dsn is not a DSN") // its text may hold a password

@@ -45,7 +45,7 @@ func TestAutomigrate(t *testing.T) {
 		t.Fatal(o)
 	}
 	// Two looks that see nothing of it.
-	m, key := b.automigrate, routedTable{b.db, "public", "t"}
+	m, key := b.automigrate, autoTable{b.db, "public", "t"}
 	for looks, last := 0, (time.Time{}); looks < 2; {
 		m.mu.Lock()
 		if now := m.resting[key]; !now.IsZero() && now != last {

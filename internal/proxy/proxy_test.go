@@ -20,7 +20,12 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(moverDSN); dsn != "" {
+		os.Exit(runMover(dsn))
+	}
+	os.Exit(testenv.Main(m))
+}
 
 // running is a proxy in this process.
 type running struct {
