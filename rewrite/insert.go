@@ -66,6 +66,8 @@ type InsertOptions struct {
 	// MaxBytes bounds what stands before and behind the rows.
 	MaxBytes int
 	Values   values.Options
+	// TailParams: parameters may stand behind the rows.
+	TailParams bool
 }
 
 // Lexer returns a lexer over the rows of the statement.
@@ -98,7 +100,7 @@ func ParseInsert(sql []byte, opts InsertOptions) (*InsertStatement, Reason) {
 	if err != nil {
 		return nil, skeletonReason(err)
 	}
-	if reason := s.fill(raw, head.wrapped); reason != ReasonNone {
+	if reason := s.fill(raw, head.wrapped, opts.TailParams); reason != ReasonNone {
 		return nil, reason
 	}
 	return s, ReasonNone

@@ -23,13 +23,13 @@ type SourceColumn struct {
 }
 
 // fill takes over what the parser saw, or says what of it is not understood.
-func (s *InsertStatement) fill(raw *pgquery.RawInsert, wrapped bool) Reason {
+func (s *InsertStatement) fill(raw *pgquery.RawInsert, wrapped, params bool) Reason {
 	switch {
 	case wrapped != (raw.Source != nil):
 		return ReasonInsertSelect
 	case raw.LongName:
 		return ReasonLongName
-	case raw.Params:
+	case raw.Params && !params:
 		return ReasonTailParameters
 	case raw.Catalog != "":
 		return ReasonQualifiedDatabase

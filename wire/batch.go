@@ -29,10 +29,14 @@ const (
 // name. It holds s.mu.
 func (s *session) rememberInsert(name, rest []byte) {
 	opts, ok := s.insertOptions()
-	if !ok {
+	if !ok && !s.routeSmall {
 		return
 	}
-	if st := newPreparedInsert(rest); st != nil {
+	st := newPreparedInsert(rest)
+	if st == nil {
+		return
+	}
+	if st.unread = !ok; ok {
 		cfg := &s.srv.cfg
 		n := cfg.InsertMinRowsBind
 		if st.all = n <= cfg.InsertMinRows; n > 0 && (st.all || endsWithRows(st.sql)) {
@@ -43,8 +47,8 @@ func (s *session) rememberInsert(name, rest []byte) {
 			alone := max(cfg.InsertMinRowsAlone-cfg.InsertMinRows, 0)
 			st.enough, _ = rewrite.ManyRows(st.sql, true, max(n, cfg.InsertMinRows)+2*alone, opts)
 		}
-		s.statements.add(string(name), &prepared{insert: st})
 	}
+	s.statements.add(string(name), &prepared{insert: st})
 }
 
 // endsWithRows says whether nothing stands behind the last parameter. With ON

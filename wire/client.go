@@ -28,8 +28,9 @@ const (
 	actBatch
 	// actCoalesce: an INSERT with which a run of them may begin.
 	actCoalesce
-	// actRouted: a Query that may insert into a routed table.
+	// actRouted, actRoutedBind: a Query or Bind that may insert into a routed table.
 	actRouted
+	actRoutedBind
 	// actRelay: nothing keeps the frame from being relayed.
 	actRelay
 	// actRaw: the stream can't be followed; relay bytes from here on.
@@ -59,7 +60,7 @@ func (s *session) clientLoop() error {
 				return fmt.Errorf("write to server: %w", err)
 			}
 			s.cr.Discard(n)
-			s.plain = max(0, s.plain-n)
+			s.plain, s.cleared = max(0, s.plain-n), max(0, s.cleared-n)
 		}
 		var err error
 		if act != actFill {
@@ -84,6 +85,8 @@ func (s *session) clientLoop() error {
 			err = s.onCommitPoint()
 		case actRouted:
 			err = s.onRoutedQuery()
+		case actRoutedBind:
+			err = s.onRoutedBind()
 		case actRaw:
 			err = s.relayRaw()
 		}
@@ -222,6 +225,7 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	}
 	switch kind {
 	case rewrite.KindCopy:
+		s.judge()
 		return actQuery, false
 	case rewrite.KindInsert:
 		if s.insertAhead && f.at == 0 {
@@ -241,7 +245,7 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 			s.insertAhead = true
 			return actInsert, false
 		}
-		if s.mayRoute(trimZero(body)) {
+		if s.routeSmall && s.judge().Insert(trimZero(body)) {
 			return actRouted, false
 		}
 		if act := s.several(f, trimZero(body)); act != actRelay {
@@ -249,6 +253,9 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		}
 		s.srv.metrics.pass(kind, rewrite.ReasonSmall)
 	default:
+		if act, relay := s.routedLater(f); !relay {
+			return act, false
+		}
 		s.coal.look(body)
 		if act := s.several(f, trimZero(body)); act != actRelay {
 			return act, false
@@ -305,6 +312,8 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 		if kind == rewrite.KindInsert && f.whole() {
 			s.rememberInsert(name, sql)
 			s.parsedInsert = true
+		} else if kind == rewrite.KindInsert {
+			s.statements.missed(name)
 		}
 	}
 	s.pushExtended(entParse, false)
@@ -313,16 +322,21 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 
 // bindFrame stops at a Bind that is a COPY's, or brings rows to insert.
 func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
-	if s.statements.count() == 0 {
+	if s.statements.count() == 0 && !s.statements.forgot && !s.statements.lostInsert {
 		return actFill, true
 	}
 	name, ok := bindStatement(f.body())
 	if !ok {
 		return actFill, !f.open()
 	}
-	switch st := s.statements.find(name); {
+	st := s.statements.find(name)
+	routed := f.at >= s.cleared && s.routedBind(name)
+	switch {
+	case routed && (st == nil || f.at < s.plain):
+		return actRoutedBind, false
 	case st == nil:
 	case st.insert == nil:
+		s.judge()
 		return actBind, false
 	case f.at < s.plain:
 		s.coalesceBind(f, name, st.insert)
@@ -338,6 +352,9 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 			return actFill, false
 		case batchTake:
 			return actBatch, false
+		}
+		if routed {
+			return actRoutedBind, false
 		}
 	}
 	return actFill, true

@@ -201,7 +201,7 @@ func (s *session) loopUp() bool {
 	if n > 0 {
 		done, err := o.server.TryWrite(s.cr.Buffered()[:n])
 		s.cr.Discard(done)
-		s.plain = max(0, s.plain-done)
+		s.plain, s.cleared = max(0, s.plain-done), max(0, s.cleared-done)
 		if err != nil {
 			o.owed = n - done
 			s.setCongested()

@@ -21,14 +21,20 @@ type preparedStatements struct {
 	unnamed          []byte
 	lost             bool
 	unnamedConfirmed bool
+	// forgot: there may be INSERTs that are not here; lostInsert: the unnamed one
+	// was too long to be kept.
+	forgot, lostInsert bool
 }
 
-// prepared is one statement: a COPY or an INSERT.
+// prepared is one statement: a COPY or an INSERT, or another one that the server
+// was asked for.
 type prepared struct {
 	copy   *rewrite.CopyStatement
 	insert *preparedInsert
 	// passes is why a COPY is relayed by its text alone; then both are nil.
 	passes rewrite.Reason
+	// unsure: the server may have another one by this name, or none.
+	unsure bool
 	// confirmed: a ReadyForQuery came after the Parse, and no error before it.
 	confirmed bool
 }
@@ -45,6 +51,14 @@ type preparedInsert struct {
 	all bool
 	// short: the last run of it had too few rows.
 	short bool
+
+	// routed says, by the names of version routedBy-1, whether it may be into a
+	// routed table.
+	routed   bool
+	routedBy uint64
+	text     *routedText
+	// unread: the session's INSERTs can't be read, or are not to be.
+	unread bool
 
 	parsed bool
 	opts   values.Options // it was parsed with
@@ -71,10 +85,28 @@ func (p *preparedStatements) add(name string, s *prepared) {
 	if p.byName == nil {
 		p.byName = make(map[string]*prepared)
 	}
-	if len(p.byName) < maxPrepared && p.size+s.size() <= maxPreparedSize {
-		p.byName[name] = s
-		p.size += s.size()
+	if c := p.byName[name]; c != nil {
+		p.drop(name, c)
 	}
+	for old, c := range p.byName {
+		if p.hasRoom(s) {
+			break
+		}
+		if c.unsure {
+			p.forgot = true
+			p.drop(old, c)
+		}
+	}
+	if !p.hasRoom(s) {
+		p.forgot = true
+		return
+	}
+	p.byName[name] = s
+	p.size += s.size()
+}
+
+func (p *preparedStatements) hasRoom(s *prepared) bool {
+	return len(p.byName) < maxPrepared && p.size+s.size() <= maxPreparedSize
 }
 
 func (s *prepared) size() int {
@@ -84,8 +116,13 @@ func (s *prepared) size() int {
 	return len(s.insert.sql)
 }
 
-// find returns the statement of a name, or nil.
-func (p *preparedStatements) find(name []byte) *prepared { return p.byName[string(name)] }
+// find returns the COPY or INSERT of a name, or nil.
+func (p *preparedStatements) find(name []byte) *prepared {
+	if c := p.byName[string(name)]; c != nil && !c.unsure && (c.copy != nil || c.passes != rewrite.ReasonNone || c.insert != nil && !c.insert.unread) {
+		return c
+	}
+	return nil
+}
 
 // parsing notes a Parse message that goes to the server: whatever had its name
 // is gone. Of one that is not whole, only the begin is given.
@@ -94,7 +131,7 @@ func (p *preparedStatements) parsing(name, raw []byte, whole bool) {
 	if len(name) > 0 {
 		return
 	}
-	p.unnamedConfirmed = false
+	p.unnamedConfirmed, p.lostInsert = false, false
 	p.lost = !whole || len(raw) > maxUnnamed
 	if p.unnamed = p.unnamed[:0]; !p.lost {
 		p.unnamed = append(p.unnamed, raw...)
@@ -110,13 +147,24 @@ func (p *preparedStatements) reparse() []byte {
 	return append([]byte(nil), p.unnamed...)
 }
 
-// forget drops a name that is closed.
+// missed notes an INSERT that is too long to be kept.
+func (p *preparedStatements) missed(name []byte) {
+	p.forgot = p.forgot || len(name) > 0
+	p.lostInsert = len(name) == 0
+}
+
+// forget drops a name that is closed, or parsed anew: the server may have skipped
+// that, or may refuse it.
 func (p *preparedStatements) forget(name []byte) {
-	if c := p.byName[string(name)]; c != nil {
-		p.drop(string(name), c)
+	c := p.byName[string(name)]
+	switch {
+	case len(name) > 0 && c != nil:
+		c.unsure = true
+	case len(name) == 0 && c != nil:
+		p.drop("", c)
 	}
 	if len(name) == 0 {
-		p.unnamed, p.lost = p.unnamed[:0], false
+		p.unnamed, p.lost, p.lostInsert = p.unnamed[:0], false, false
 	}
 }
 
@@ -133,10 +181,8 @@ func (p *preparedStatements) dropUnconfirmed() {
 	if !p.unnamedConfirmed {
 		p.unnamed, p.lost = p.unnamed[:0], false
 	}
-	for name, c := range p.byName {
-		if !c.confirmed {
-			p.drop(name, c)
-		}
+	for _, c := range p.byName {
+		c.unsure = c.unsure || !c.confirmed
 	}
 }
 
@@ -148,9 +194,14 @@ func (p *preparedStatements) drop(name string, c *prepared) {
 // completed looks at a command tag: DEALLOCATE and DISCARD ALL drop prepared
 // statements on the server.
 func (p *preparedStatements) completed(tag []byte) {
-	if bytes.HasPrefix(tag, []byte("DEALLOCATE")) || bytes.HasPrefix(tag, []byte("DISCARD")) {
+	switch {
+	case bytes.HasPrefix(tag, []byte("DEALLOCATE ALL")), bytes.HasPrefix(tag, []byte("DISCARD")):
 		clear(p.byName)
 		p.size = 0
+	case bytes.HasPrefix(tag, []byte("DEALLOCATE")):
+		for _, c := range p.byName {
+			c.unsure = true
+		}
 	}
 }
 

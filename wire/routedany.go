@@ -7,7 +7,14 @@ import (
 )
 
 // mayRoute says whether a text may be an INSERT into a routed table.
-func (s *session) mayRoute(_ []byte) bool { return false }
+func (s *session) mayRoute(text []byte) bool {
+	if s.known == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.judge().Insert(trimZero(text))
+}
 
 // onRoutedQuery handles a Query with an INSERT in it, of any form and size, which
 // may be into a routed table. It relays what is not.

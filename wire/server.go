@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/handshake"
@@ -49,6 +50,11 @@ type Config struct {
 	// OnRouted, unless nil, hears of every load into a routed table, when the
 	// table is locked for it. It must not block.
 	OnRouted func(database, schema, table string)
+	// Known returns what is known of a database's routed tables, for a session that
+	// says when it ends; nil: nothing is. RouteSmall routes INSERTs that are not
+	// looked at otherwise.
+	Known      func(database string) (known *rewrite.Known, ended func())
+	RouteSmall bool
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.
@@ -237,6 +243,11 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	if !est.Replication {
 		s.adopt(loop)
+		if srv.cfg.Known != nil {
+			known, ended := srv.cfg.Known(est.Database)
+			s.known, s.routeSmall = known, srv.cfg.RouteSmall && srv.loader != nil
+			defer ended()
+		}
 	}
 	srv.mu.Lock()
 	full := srv.cfg.MaxSessions > 0 && len(srv.sessions) >= srv.cfg.MaxSessions

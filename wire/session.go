@@ -77,6 +77,21 @@ type session struct {
 	guardReason rewrite.Reason
 	// unsettled are loads whose transaction has not ended yet.
 	unsettled []*bulk.Load
+	// judged is one more than the version of known by which the oldest statement
+	// that may insert and is not answered was judged; 0 where there is none.
+	judged uint64
+	// pipelined is what the client's tags say since the last ReadyForQuery, and
+	// pipelineEnd what they said when it came.
+	pipelined, pipelineEnd pipelined
+	statusBefore           byte // of the ReadyForQuery before the last one
+	// auxText is the statement that the server has as auxStatement for auxFor.
+	auxFor  *preparedInsert
+	auxText string
+
+	// known is what may be routed in the session's database; routeSmall: INSERTs are
+	// judged by that.
+	known      *rewrite.Known
+	routeSmall bool
 
 	// The client pump's own.
 	clientSkip int
@@ -85,6 +100,7 @@ type session struct {
 	commitSync bool   // the next Sync has to commit our transaction block
 	reparse    []byte // the Parse to repeat after that commit
 	plain      int    // bytes at the front of the buffer that are relayed, whatever they are
+	cleared    int    // bytes there whose INSERTs go where they say
 	last       *lastInsert
 	shape      *rewrite.InsertShape // of the last INSERT
 	shapeOpts  values.Options

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -216,8 +217,9 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 	switch typ {
 	case 'Z':
 		if len(body) == 1 {
-			s.status = body[0]
+			s.statusBefore, s.status = s.status, body[0]
 		}
+		s.pipelined, s.pipelineEnd = pipelinedNothing, s.pipelined
 		hide := s.queue.reply(typ)
 		if s.queue.idle() {
 			s.statements.confirm() // no Parse is unanswered
@@ -228,6 +230,7 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 		s.copyStarted()
 		if k := s.queue.first() & entKind; k != entQuery {
 			s.extError = true
+			s.auxFor = nil
 			s.statements.dropUnconfirmed()
 		}
 	case 'S':
@@ -240,6 +243,12 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 	case 'C':
 		if s.statements.count() > 0 {
 			s.statements.completed(body)
+		}
+		if s.auxFor != nil && (bytes.HasPrefix(body, []byte("DEALLOCATE")) || bytes.HasPrefix(body, []byte("DISCARD"))) {
+			s.auxFor = nil
+		}
+		if s.routeSmall && s.queue.first()&hideReplies == 0 {
+			s.noteTag(body)
 		}
 	case 'W':
 		// CopyBoth: replication or the like; nothing of it is ours.

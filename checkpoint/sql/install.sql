@@ -102,8 +102,19 @@ CREATE TABLE IF NOT EXISTS pgbulk.proxy (
   host        text NOT NULL,
   pid         int NOT NULL,
   started     timestamptz NOT NULL DEFAULT clock_timestamp(),
-  lease_until timestamptz NOT NULL
+  lease_until timestamptz NOT NULL,
+  routing_seen text[]
 );
+
+-- Which routed tables the proxy knows by now: NULL, none at all.
+DO $pgbulk$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = 'pgbulk.proxy'::pg_catalog.regclass AND a.attname = 'routing_seen' AND NOT a.attisdropped) THEN
+    ALTER TABLE pgbulk.proxy ADD COLUMN routing_seen text[];
+  END IF;
+END
+$pgbulk$;
 
 -- What makes a staged load real: a row that is inserted in the client's
 -- transaction. It holds all that any proxy needs to import the load. A void row

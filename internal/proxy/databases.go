@@ -75,14 +75,7 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 	if d.dsn == "" {
 		return nil, rewrite.ReasonNoServiceDSN
 	}
-	d.mu.Lock()
-	db := d.byName[name]
-	if db == nil {
-		db = &database{}
-		d.byName[name] = db
-	}
-	d.mu.Unlock()
-
+	db := d.database(name)
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.gone.Load() {
@@ -118,22 +111,8 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 // open connects to a database, installs where that is wanted, and reads the
 // secret.
 func (d *databases) open(ctx context.Context, db *database, name string, installed bool) error {
-	if db.pool == nil {
-		cfg, err := pgxpool.ParseConfig(d.dsn)
-		if err != nil {
-			return errors.New("service_dsn is not a DSN") // its text may hold a password
-		}
-		cfg.ConnConfig.Database = name
-		for k, v := range checkpoint.RuntimeParams() {
-			cfg.ConnConfig.RuntimeParams[k] = v
-		}
-		cfg.ConnConfig.RuntimeParams["application_name"] = "pgbulkproxy"
-		cfg.MaxConns, cfg.MaxConnIdleTime, cfg.HealthCheckPeriod = poolSize, idleTimeout, idleTimeout/2
-		cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-		db.pool, err = pgxpool.NewWithConfig(ctx, cfg)
-		if err != nil {
-			return fmt.Errorf("open pool: %w", err)
-		}
+	if err := d.openPool(ctx, db, name); err != nil {
+		return err
 	}
 	if !installed {
 		if err := d.install(ctx, db.pool); err != nil {
@@ -167,6 +146,53 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 		d.opened()
 	}
 	return nil
+}
+
+// openPool makes the pool of a database, if there is none. It does not connect.
+func (d *databases) openPool(ctx context.Context, db *database, name string) error {
+	if db.pool != nil {
+		return nil
+	}
+	cfg, err := pgxpool.ParseConfig(d.dsn)
+	if err != nil {
+		return errors.New("service_dsn is not a DSN") // its text may hold a password
+	}
+	cfg.ConnConfig.Database = name
+	for k, v := range checkpoint.RuntimeParams() {
+		cfg.ConnConfig.RuntimeParams[k] = v
+	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = "pgbulkproxy"
+	cfg.MaxConns, cfg.MaxConnIdleTime, cfg.HealthCheckPeriod = poolSize, idleTimeout, idleTimeout/2
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	if db.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return fmt.Errorf("open pool: %w", err)
+	}
+	return nil
+}
+
+// poolOf returns the pool of a database, whether a ledger is installed there or
+// not.
+func (d *databases) poolOf(ctx context.Context, name string) (*pgxpool.Pool, error) {
+	db := d.database(name)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.gone.Load() {
+		return nil, errors.New("the database is gone")
+	}
+	err := d.openPool(ctx, db, name)
+	return db.pool, err
+}
+
+// database returns what is known of a database.
+func (d *databases) database(name string) *database {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	db := d.byName[name]
+	if db == nil {
+		db = &database{}
+		d.byName[name] = db
+	}
+	return db
 }
 
 // forgetful is the ledger of a database that may be dropped: then there is

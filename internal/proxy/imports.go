@@ -108,9 +108,14 @@ func (d *databases) discover(ctx context.Context) {
 
 func (d *databases) isKnown(name string) bool {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.byName[name]
-	return ok
+	db := d.byName[name]
+	d.mu.Unlock()
+	if db == nil {
+		return false
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.found != nil || time.Now().Before(db.retry)
 }
 
 // list returns the databases of the server.

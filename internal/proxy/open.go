@@ -50,17 +50,25 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p.stopWork = stop
 	p.automigrate = newAutomigrate(p.cfg, p.log)
+	if p.cfg.ServiceDSN != "" {
+		p.routed = newKnownTables(p.dbs, me, p.cfg.Lease.Timeout, p.log)
+	}
+	p.working.ctx, p.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range []func(context.Context){p.sweeper.Run, p.importer.Run, p.discover, p.automigrate.Run} {
-		p.working.Add(1)
-		go func() {
-			defer p.working.Done()
-			run(work)
-		}()
+		p.work(run)
 	}
 	return nil
+}
+
+// work starts what goes on until Close.
+func (p *Proxy) work(run func(context.Context)) {
+	ctx := p.working.ctx
+	p.working.Add(1)
+	go func() {
+		defer p.working.Done()
+		run(ctx)
+	}()
 }
 
 // discover looks for databases with a ledger, at first and now and then.

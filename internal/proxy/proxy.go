@@ -19,6 +19,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/wire"
 )
@@ -40,10 +41,14 @@ type Proxy struct {
 	dbs      *databases
 	// automigrate moves groups that have grown; nil where it is off.
 	automigrate *automigrate
+	routed      *knownTables // nil without a service connection
 	ready       atomic.Bool
 
-	stopWork context.CancelFunc // of sweeper, importer, discover and automigrate
-	working  sync.WaitGroup
+	stopWork context.CancelFunc // of what work has started
+	working  struct {
+		sync.WaitGroup
+		ctx context.Context
+	}
 }
 
 // Options are what tests put between the parts.
@@ -82,12 +87,25 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 		InsertMinRowsBatch: cfg.Insert.MinRowsBatch,
 		InsertMaxBytes:     int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
 		RoutingColumn: cfg.Routing.Column, OnRouted: p.automigrate.hook(),
+		Known: p.known(), RouteSmall: cfg.Routing.Small,
 		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
 	}, p.loader, log, reg)
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if p.routed != nil {
+		p.routed.settled = p.server.Settled
+		p.work(p.routed.run)
+	}
 	return p, nil
+}
+
+// known is what the wire server asks for routed tables.
+func (p *Proxy) known() func(string) (*rewrite.Known, func()) {
+	if p.routed == nil {
+		return nil
+	}
+	return p.routed.Known
 }
 
 // Serve accepts clients until ctx is done, then drains up to drain_timeout. It
@@ -152,6 +170,9 @@ func (p *Proxy) Close() error {
 		p.stopWork()
 		p.working.Wait()
 		p.importer.Release(ctx)
+		if p.routed != nil {
+			p.routed.release(ctx)
+		}
 		p.sweeper.Flush(ctx)
 	}
 	if p.dbs != nil {

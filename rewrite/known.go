@@ -1,0 +1,205 @@
+package rewrite
+
+import (
+	"bytes"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/pgquery"
+)
+
+// Known is what a proxy knows of which tables of a database may be routed: the
+// names of the routing tables without what is behind the table's own name.
+// Schemas are no part of it, so it may name too much; it is never what decides
+// where a row goes. Where it was not read, or is too old, every table may be
+// routed. A nil Known has no routed table.
+//
+// One goroutine writes it, all sessions read it.
+type Known struct{ set atomic.Pointer[KnownSet] }
+
+// KnownSet is one reading of the names. It does not change.
+type KnownSet struct {
+	*knownNames
+	until int64 // since knownBase
+}
+
+type knownNames struct {
+	// version grows with each change; it is never 0.
+	version uint64
+	names   map[string]struct{}
+	plain   [][]byte // those that stand in every text as they are, in lower case
+	odd     bool     // there are others
+}
+
+// knownBase is what the age is counted from: to read one clock is cheaper than
+// time.Now.
+var knownBase = time.Now()
+
+// Publish replaces the names. How long they may be believed stays as it was.
+func (k *Known) Publish(names []string) {
+	next := &KnownSet{knownNames: &knownNames{version: 1, names: make(map[string]struct{}, len(names))}, until: math.MinInt64}
+	if old := k.set.Load(); old != nil {
+		if old.equal(names) {
+			return
+		}
+		next.version, next.until = old.version+1, old.until
+	}
+	for _, n := range names {
+		next.names[n] = struct{}{}
+		if isASCII(n) && !strings.Contains(n, `"`) && len(n) < maxRoutedName {
+			next.plain = append(next.plain, []byte(strings.ToLower(n)))
+		} else {
+			next.odd = true
+		}
+	}
+	k.set.Store(next)
+}
+
+func (s *KnownSet) equal(names []string) bool {
+	return len(names) == len(s.names) && !slices.ContainsFunc(names, func(n string) bool { _, ok := s.names[n]; return !ok })
+}
+
+// Believe says until when the names that were published may be believed.
+func (k *Known) Believe(until time.Time) {
+	if old := k.set.Load(); old != nil {
+		k.set.Store(&KnownSet{knownNames: old.knownNames, until: int64(until.Sub(knownBase))})
+	}
+}
+
+// Set returns the names as they are now, nil where nobody knows them.
+func (k *Known) Set() *KnownSet {
+	set := k.set.Load()
+	if set == nil || int64(time.Since(knownBase)) > set.until {
+		return nil
+	}
+	return set
+}
+
+// Version tells one set of names from another. 0 is where nobody knows them.
+func (s *KnownSet) Version() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.version
+}
+
+// Published is the version of the names that were published last, whether they may
+// be believed by now or not.
+func (k *Known) Published() uint64 {
+	if set := k.set.Load(); set != nil {
+		return set.version
+	}
+	return 0
+}
+
+// None says that no table is routed.
+func (s *KnownSet) None() bool { return s != nil && len(s.names) == 0 }
+
+// Has says whether a table of this name may be routed.
+func (s *KnownSet) Has(name string) bool {
+	if s == nil {
+		return true
+	}
+	if len(s.names) > 0 && len(name) > maxRoutedName {
+		return true
+	}
+	_, ok := s.names[name]
+	return ok
+}
+
+// maxRoutedName is the longest name behind which the routing table's ending fits:
+// longer ones are cut off, and so can't be told from it.
+const maxRoutedName = 63 - len("_relyt_routing")
+
+// Insert says whether a text that begins with INSERT or WITH may put rows into a
+// routed table. Of a text that has not wholly come its begin may not be enough:
+// then it says so of every table.
+func (s *KnownSet) Insert(sql []byte) bool {
+	if s.None() {
+		return false
+	}
+	c := headCursor{sql: sql}
+	if name, ok := c.insertInto(); ok {
+		return s.Has(name)
+	}
+	return !c.word("with") || s.Mentions(sql)
+}
+
+// Mentions says whether a text may have an INSERT into a routed table anywhere.
+func (s *KnownSet) Mentions(sql []byte) bool {
+	if s.None() || !containsFold(sql, "insert") {
+		return false
+	}
+	// Names may be written in escapes.
+	if s == nil || s.odd || bytes.IndexByte(sql, '\\') >= 0 || containsFold(sql, "uescape") {
+		return true
+	}
+	return slices.ContainsFunc(s.plain, func(n []byte) bool { return containsFold(sql, string(n)) })
+}
+
+// HasLaterInsert says whether a text has several statements, of which one behind
+// the first inserts. One that can't be parsed has not: the server, too, parses
+// all before it runs any.
+func HasLaterInsert(sql string) bool {
+	later, err := pgquery.LaterInsert(sql)
+	return later && err == nil
+}
+
+// insertInto steps over INSERT INTO and the table's name, and returns the name. ok
+// is false where it is not understood.
+func (c *headCursor) insertInto() (name string, ok bool) {
+	c.next()
+	for c.is(';') || c.is('(') {
+		c.next()
+	}
+	if !c.word("insert") {
+		return "", false
+	}
+	if c.next(); !c.word("into") {
+		return "", false
+	}
+	for {
+		c.next()
+		word := string(c.sql[c.start:c.end])
+		if !isASCII(word) {
+			return "", false // in another encoding, or folded
+		}
+		switch c.kind {
+		case tokenWord:
+			name = strings.ToLower(word)
+		case tokenQuoted:
+			name = strings.ReplaceAll(word[1:len(word)-1], `""`, `"`)
+		default:
+			return "", false
+		}
+		// Behind U&"…" nothing is sure, nor where the text ends.
+		if c.next(); !c.is('.') {
+			return name, c.kind != tokenOther && c.kind != tokenEnd
+		}
+	}
+}
+
+// containsFold says whether a text has another one in it, which is in lower case
+// and ASCII, in any case.
+func containsFold(p []byte, lower string) bool {
+	for i := 0; i+len(lower) <= len(p); i++ {
+		j := 0
+		for j < len(lower) && lowerByte(p[i+j]) == lower[j] {
+			j++
+		}
+		if j == len(lower) {
+			return true
+		}
+	}
+	return false
+}
+
+func lowerByte(b byte) byte {
+	if b >= 'A' && b <= 'Z' {
+		b |= 0x20
+	}
+	return b
+}
