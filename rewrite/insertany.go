@@ -216,6 +216,20 @@ func wordTargets(sql []byte) []AnyTarget {
 	return out
 }
 
+// HeadTarget returns the table that an INSERT names, by its first bytes.
+func HeadTarget(head []byte) (target AnyTarget, ok bool) {
+	c := headCursor{sql: head}
+	_, _ = c.scan()
+	if c.named == 0 {
+		return AnyTarget{}, false
+	}
+	all := wordTargets(head[:c.named])
+	if len(all) == 0 {
+		return AnyTarget{}, false
+	}
+	return all[len(all)-1], true
+}
+
 // identifier is what the token names.
 func (c *headCursor) identifier() string {
 	text := string(c.sql[c.start:c.end])

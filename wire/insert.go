@@ -138,7 +138,7 @@ func (s *session) onInsert() error {
 	reserved := 2 * int64(size)
 	if !memory.Reserve(reserved) {
 		if s.mayRoute(s.cr.Buffered()[frame.HeaderLen:]) {
-			return s.refuseRouted(rewrite.ReasonMemory)
+			return s.unreadRouted(rewrite.ReasonMemory, size)
 		}
 		return s.passInsert(rewrite.ReasonMemory)
 	}
@@ -152,7 +152,7 @@ func (s *session) onInsert() error {
 	}
 	t, reason := s.newInsert(body)
 	if reason != rewrite.ReasonNone && s.mayRoute(body) {
-		return s.onRoutedQuery()
+		return s.routeBody(body)
 	}
 	if reason != rewrite.ReasonNone {
 		if _, copies := rewrite.Inner(trimZero(body)); copies {
@@ -162,6 +162,8 @@ func (s *session) onInsert() error {
 	}
 	if ok, err := s.waitIdle(); err != nil {
 		return err
+	} else if !ok && s.mayRoute(body) {
+		return s.refuseRouted(rewrite.ReasonInPipeline)
 	} else if !ok {
 		return s.passInsert(rewrite.ReasonInPipeline)
 	}

@@ -16,7 +16,7 @@ import (
 //	enter    lock, and count the routes (in the task, behind its inspection)
 //	ask      which of the rows are the auxiliary table's
 //	try      each piece of the rows into its table, in the fastest form that is
-//	         exact: COPYs, arrays, the client's own text cut in pieces, or from a
+//	         exact: files in S3 and a load of both tables, COPYs, arrays, the client's own text cut in pieces, or from a
 //	         temporary table (routedtemp.go)
 //	         → undo: the next form
 //	end      commit, where the block is ours
@@ -50,7 +50,8 @@ type routedInsert struct {
 type routedForm byte
 
 const (
-	formRows routedForm = iota
+	formStage routedForm = iota
+	formRows
 	formArrays
 	formText
 	formTemp
@@ -244,6 +245,9 @@ func (r *routedInsert) forms() []routedForm {
 		case d.Method == rewrite.MethodArrays:
 			form = formArrays
 		}
+	}
+	if limit := t.s.srv.cfg.InsertStageBytes; t.batch == nil && form == formRows && limit >= 0 && int64(len(t.stmt.SQL)) >= limit {
+		return []routedForm{formStage, formRows, formText}
 	}
 	return []routedForm{form, formText}
 }

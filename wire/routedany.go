@@ -29,14 +29,21 @@ func (s *session) onRoutedQuery() error {
 		return s.relayRaw()
 	}
 	reserved := 2 * int64(size)
-	if size > s.srv.cfg.InsertMaxBytes || !memory.Reserve(reserved) {
-		return s.refuseRouted(rewrite.ReasonTooLong)
+	if size > s.srv.cfg.InsertMaxBytes {
+		return s.unreadRouted(rewrite.ReasonTooLong, size)
+	} else if !memory.Reserve(reserved) {
+		return s.unreadRouted(rewrite.ReasonMemory, size)
 	}
 	defer memory.Return(reserved)
 	_, body, _, err := s.peekFrame(s.srv.cfg.InsertMaxBytes)
 	if err != nil {
 		return err
 	}
+	return s.routeBody(body)
+}
+
+// routeBody is onRoutedQuery for a message that was read.
+func (s *session) routeBody(body []byte) error {
 	sql, rest, ok := frame.CString(body)
 	if !ok || len(rest) > 0 {
 		return s.passInsert(rewrite.ReasonParseError)
@@ -59,6 +66,46 @@ func (s *session) onRoutedQuery() error {
 		return s.passInsert(rewrite.ReasonFailedTransaction)
 	}
 	return s.routeText(sql, frame.HeaderLen+len(body))
+}
+
+// unreadRouted handles a Query that is not read as a whole: it is relayed, unless the
+// table that its begin names is routed.
+func (s *session) unreadRouted(reason rewrite.Reason, size int) error {
+	if err := s.cr.Need(frame.HeaderLen + min(size, maxHead)); err != nil {
+		return err
+	}
+	head := s.cr.Buffered()[frame.HeaderLen:]
+	target, ok := rewrite.HeadTarget(head[:min(len(head), maxHead)])
+	idle := false
+	if ok && !s.unsynced {
+		var err error
+		if idle, err = s.waitIdle(); err != nil {
+			return err
+		}
+	}
+	if !idle {
+		return s.refuseRouted(reason)
+	}
+	if s.txStatus() == 'E' {
+		return s.passInsert(reason)
+	}
+	t := &insertTask{s: s, inBlock: s.txStatus() == 'T', stmt: &rewrite.InsertStatement{Schema: target.Schema, Table: target.Table}}
+	block := t.inBlock
+	routed, failed, err := t.enterTarget()
+	if err != nil {
+		return err
+	}
+	t.inBlock = block
+	if failed == nil && (!routed || t.inBlock && t.routes.Idle()) {
+		return t.pass(reason, size)
+	}
+	// The server's part is to fail; ours, to take the message off.
+	if !t.inBlock && s.txStatus() != 'I' {
+		if err := s.sendHidden("ROLLBACK"); err != nil {
+			return err
+		}
+	}
+	return s.refuseRouted(reason)
 }
 
 // routeText routes the text of a Query; the session is at rest.

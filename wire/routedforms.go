@@ -26,6 +26,9 @@ type pieceReply struct {
 // rows of one table. By runs, the first error is also the one of the first row
 // that is in error.
 func (r *routedInsert) tryForm(form routedForm) (failed *pgerr.Error, err error) {
+	if form == formStage {
+		return r.try(form, nil)
+	}
 	byTable, runs := rewrite.RoutedByTable(r.aux), rewrite.RoutedByRuns(r.aux)
 	if !r.ordered || len(byTable) < 2 {
 		failed, err = r.try(form, byTable)
@@ -98,6 +101,9 @@ func (r *routedInsert) size(p rewrite.RoutedPiece) int {
 func (r *routedInsert) try(form routedForm, pieces []rewrite.RoutedPiece) (failed *pgerr.Error, err error) {
 	r.pieces, r.replies, r.kept, r.raw = pieces, nil, r.kept[:r.filled], false
 	switch form {
+	case formStage:
+		pieces = []rewrite.RoutedPiece{{}} // its reply is one
+		failed, err = r.tryStage()
 	case formRows:
 		failed, err = r.tryRows(pieces)
 	case formArrays:
@@ -113,7 +119,7 @@ func (r *routedInsert) try(form routedForm, pieces []rewrite.RoutedPiece) (faile
 		return pgerr.New(pgerr.FeatureNotSupported, "%s", string(pass)), nil
 	case failed != nil || err != nil || r.raw:
 		return failed, err
-	case len(r.replies) != len(pieces) || form == formRows && r.total() != int64(len(r.aux)):
+	case len(r.replies) != len(pieces) || form <= formRows && r.total() != int64(len(r.aux)):
 		return pgerr.New(pgerr.InternalError, "pgbulkproxy: %s", errCount.Error()), nil
 	}
 	return nil, nil
