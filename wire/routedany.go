@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"time"
+
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
@@ -113,7 +115,7 @@ func (s *session) routeText(sql []byte, size int) error {
 	s.mu.Lock()
 	opts, ok := s.insertOptions()
 	s.mu.Unlock()
-	t := &insertTask{s: s, inBlock: s.txStatus() == 'T'}
+	t := &insertTask{s: s, inBlock: s.txStatus() == 'T', began: time.Now()}
 	if ok {
 		stmt, reason := s.parseInsert(sql, opts)
 		if reason == rewrite.ReasonNone && (opts.UTF8 || stmt.ASCII()) {
