@@ -18,7 +18,7 @@ var (
 	scriptCase = regexp.MustCompile("`([a-z_]+\\.txt): ([^`]+)`")
 	scriptFile = regexp.MustCompile("`([a-z_]+\\.txt)`")
 	link       = regexp.MustCompile(`\]\(([^):#]+)\)`)
-	setting    = regexp.MustCompile("`((?:stage|store_limit|load|sweep|breaker|statement|insert|tls|upstream_tls|log)\\.[a-z_]+)")
+	setting    = regexp.MustCompile("`((?:stage|store_limit|load|sweep|breaker|statement|insert|routing|tls|upstream_tls|log)\\.[a-z_]+)")
 	metric     = regexp.MustCompile(`pgbulk_(?:[a-z]+_)+(?:total|seconds)`)
 )
 
