@@ -35,7 +35,7 @@ func loads(sql, data string) routedStep { return routedStep{sql, data} }
 func runs(sql string) routedStep        { return routedStep{sql: sql} }
 
 const (
-	routedTable = "CREATE TABLE t (id int PRIMARY KEY, group_id text, note text CHECK (note <> 'forbidden'), n int NOT NULL DEFAULT 7)"
+	routedT = "CREATE TABLE t (id int PRIMARY KEY, group_id text, note text CHECK (note <> 'forbidden'), n int NOT NULL DEFAULT 7)"
 	likeT       = "CREATE TABLE t_relyt_massive_group (LIKE t INCLUDING ALL EXCLUDING IDENTITY)"
 	// routedGroups stand in the routing table; m is the main table's though it does.
 	routedGroups = `CREATE TABLE relyt_sys.t_relyt_routing (routing_id text PRIMARY KEY, store_table_name text NOT NULL);
@@ -58,7 +58,7 @@ func routedCases() []routedCase {
 }
 
 func plainRouted(name string, steps ...routedStep) routedCase {
-	return routedCase{name: name, setup: routedTable, column: "group_id", steps: steps}
+	return routedCase{name: name, setup: routedT, column: "group_id", steps: steps}
 }
 
 func routedAppends() []routedCase {
@@ -181,6 +181,10 @@ func routedBlocks() []routedCase {
 type routedBed struct {
 	*bed
 	plain string
+	// viaProxy: the plain table is loaded through a proxy, too; after is SQL behind
+	// the making of a pair.
+	viaProxy bool
+	after    string
 }
 
 func newRoutedBed(t *testing.T, engine string, change func(*config.Config)) *routedBed {
@@ -191,7 +195,7 @@ func newRoutedBed(t *testing.T, engine string, change func(*config.Config)) *rou
 			change(c)
 		}
 	})
-	return &routedBed{b, b.pg.NewDatabase(t)}
+	return &routedBed{bed: b, plain: b.pg.NewDatabase(t)}
 }
 
 // TestRoutedCopyAsOneTable: rows, tags, errors and transaction status are those
@@ -216,6 +220,10 @@ func TestRoutedCopyAsOneTable(t *testing.T) {
 func (b *routedBed) compare(t *testing.T, c *routedCase) {
 	t.Helper()
 	plain, admin := b.connect(b.pg.DSN(b.plain, "postgres")), b.direct()
+	if b.viaProxy {
+		hangUp(plain)
+		plain = b.connect(b.dsn(b.pg, b.plain, "postgres"))
+	}
 	defer hangUp(plain)
 	defer hangUp(admin)
 	must(t, plain, dropAll+c.setup)
@@ -223,7 +231,7 @@ func (b *routedBed) compare(t *testing.T, c *routedCase) {
 	if pair == "" {
 		pair = likeT
 	}
-	must(t, admin, dropAll+"DROP TABLE IF EXISTS relyt_sys.t_relyt_routing; "+c.setup+"; "+pair+"; "+routedGroups)
+	must(t, admin, dropAll+"DROP TABLE IF EXISTS relyt_sys.t_relyt_routing; "+c.setup+"; "+pair+"; "+routedGroups+b.after)
 	own, aux, renamed := strings.Cut(c.column, " ")
 	if !renamed {
 		aux = own
