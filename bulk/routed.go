@@ -14,12 +14,15 @@ func (ld *Load) inspectRows() error {
 	if in.Routing == nil || in.Routing.Rows != nil {
 		return nil
 	}
-	results, err := ld.exec(in.RowsSQL())
+	results, err := ld.exec(in.RowsSQL() + "; " + in.Routing.GroupsSQL(in, rewrite.MaxPartGroups+1))
 	if err != nil {
 		return err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+	if len(results) != 2 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
 		return errNoColumns
+	}
+	for _, row := range results[1].Rows {
+		in.Routing.Groups = append(in.Routing.Groups, string(row[0]))
 	}
 	return in.Routing.AddRows(string(results[0].Rows[0][0]))
 }

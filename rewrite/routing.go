@@ -39,9 +39,11 @@ type Routing struct {
 	// Moving: pgbulk.routing_moving(oid) is installed, so a migration may be on.
 	Moving bool
 	// Found is what EnterSQL has found, once it has been run in the transaction of
-	// the load; Rows are the columns of both tables, for loads by MethodTable.
-	Found *Routes
-	Rows  []RoutedColumn
+	// the load. Rows are the columns of both tables, and Groups those with a route to
+	// the auxiliary one unless they are many: for loads by MethodTable.
+	Found  *Routes
+	Rows   []RoutedColumn
+	Groups []string
 	// Problem says why rows of this table cannot be routed, Code with which
 	// SQLSTATE a load has to fail for that; both are empty where they can.
 	Problem, Code string

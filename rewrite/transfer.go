@@ -124,14 +124,16 @@ type transfer struct {
 	c     *CopyStatement
 	in    *Inspection
 	x     *Extensions
+	name  string
 	table string // the temporary one, qualified
 	key   []string
 	// ordinal and last are columns of ours: the place of a row in the data, and
 	// its place among those with its key, counted from the last.
 	ordinal, last string
 	nullsEqual    bool
-	// routed: rows go to the auxiliary table, too.
-	routed bool
+	// routed: rows go to the auxiliary table, too; partitioned: the temporary table
+	// has a part for each.
+	routed, partitioned bool
 	// drawn are further columns of the temporary table, whose defaults are taken
 	// there: of a routed table only.
 	drawn []RoutedColumn
@@ -144,6 +146,7 @@ type place struct {
 	rename func(string) string
 	// rows is the condition for a row to go there, "" for all.
 	rows string
+	aux  bool
 }
 
 // places are the tables that rows go to.
@@ -153,7 +156,7 @@ func (t *transfer) places() []place {
 		return []place{own}
 	}
 	r := t.in.Routing
-	aux := place{name: r.Aux.Name(), kind: r.Table.Kind, rows: r.ToAux(t.in, t.routing()), rename: func(n string) string {
+	aux := place{aux: true, name: r.Aux.Name(), kind: r.Table.Kind, rows: r.ToAux(t.in, t.routing()), rename: func(n string) string {
 		if n == r.Column {
 			return r.AuxColumn
 		}
@@ -179,13 +182,15 @@ const (
 // Transfer returns the SQL by which the rows of a statement of MethodTable go
 // through a temporary table of that name.
 func (c *CopyStatement) Transfer(in *Inspection, x *Extensions, name string) Transfer {
-	return c.transfer(in, x, name, in.Routed()).plan(name)
+	t := c.transfer(in, x, name, in.Routed())
+	t.partitioned = t.parts()
+	return t.plan(name)
 }
 
 // transfer is where a Transfer begins; routed says that the rows may go to the
 // auxiliary table.
 func (c *CopyStatement) transfer(in *Inspection, x *Extensions, name string, routed bool) *transfer {
-	t := &transfer{c: c, in: in, x: x, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget, routed: routed}
+	t := &transfer{c: c, in: in, x: x, name: name, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget, routed: routed}
 	if k := x.key(in); k != nil {
 		t.nullsEqual = k.NullsEqual
 		if t.key == nil {
@@ -203,8 +208,12 @@ func (c *CopyStatement) transfer(in *Inspection, x *Extensions, name string, rou
 
 func (t *transfer) plan(name string) Transfer {
 	in, data := t.in, t.x.DataColumns(t.in)
+	create := t.create(data)
+	if t.partitioned {
+		create = t.partition(create)
+	}
 	out := Transfer{
-		Create: t.create(data),
+		Create: create,
 		Copy:   t.c.Native(&Inspection{Schema: "pg_temp", Table: name, Columns: data}, false),
 		Drop:   "DROP TABLE " + t.table,
 	}
@@ -293,6 +302,10 @@ func (t *transfer) insert(p place) string {
 	b.WriteString("INSERT INTO " + p.name + " (" + p.list(columns) + ")")
 	if t.in.IdentityAlways || len(t.drawn) > 0 {
 		b.WriteString(" OVERRIDING SYSTEM VALUE")
+	}
+	if t.partitioned {
+		b.WriteString(" " + t.partRows(pgident.List(columns), p) + t.conflict(p))
+		return b.String()
 	}
 	b.WriteString(" SELECT " + pgident.List(columns) + " FROM " + t.source())
 	var where []string
