@@ -36,7 +36,7 @@ func runs(sql string) routedStep        { return routedStep{sql: sql} }
 
 const (
 	routedT = "CREATE TABLE t (id int PRIMARY KEY, group_id text, note text CHECK (note <> 'forbidden'), n int NOT NULL DEFAULT 7)"
-	likeT       = "CREATE TABLE t_relyt_massive_group (LIKE t INCLUDING ALL EXCLUDING IDENTITY)"
+	likeT   = "CREATE TABLE t_relyt_massive_group (LIKE t INCLUDING ALL EXCLUDING IDENTITY)"
 	// routedGroups stand in the routing table; m is the main table's though it does.
 	routedGroups = `CREATE TABLE relyt_sys.t_relyt_routing (routing_id text PRIMARY KEY, store_table_name text NOT NULL);
 		GRANT SELECT ON relyt_sys.t_relyt_routing TO PUBLIC; GRANT USAGE ON SCHEMA relyt_sys TO PUBLIC;

@@ -33,7 +33,9 @@ func TestRoutedModes(t *testing.T) {
 	t.Parallel()
 	const table = "CREATE TABLE t (group_id text, id int, note text, n int DEFAULT 5, PRIMARY KEY (group_id, id))"
 	rows := func(from, n int, note string) string {
-		return string(generate(n, func(i int) string { return fmt.Sprintf("%s\t%d\t%s %d\n", []string{"a", "b", "m"}[i%3], from+i, note, i) }))
+		return string(generate(n, func(i int) string {
+			return fmt.Sprintf("%s\t%d\t%s %d\n", []string{"a", "b", "m"}[i%3], from+i, note, i)
+		}))
 	}
 	base := loads("COPY t (group_id, id, note) FROM STDIN", rows(0, 3000, "first"))
 	with := func(name, option, data string) routedCase {
@@ -73,8 +75,8 @@ func TestRoutedModes(t *testing.T) {
 	}
 }
 
-// TestRoutedExtended: by the extended protocol, in text and binary.
-func TestRoutedExtended(t *testing.T) {
+// TestRoutedCopyExtended: by the extended protocol, in text and binary.
+func TestRoutedCopyExtended(t *testing.T) {
 	t.Parallel()
 	for name, minBytes := range map[string]int64{"staged": 0, "held": 4 * mib} {
 		b := newBed(t, Options{}, func(c *config.Config) { c.Stage.MinBytes = minBytes })
