@@ -272,3 +272,24 @@ func TestMigrateAwaitsProxies(t *testing.T) {
 		t.Errorf("asked %d times, moved %d", asked, r.Groups)
 	}
 }
+
+// TestMigratePatience: who has other things to do gives up a wait.
+func TestMigratePatience(t *testing.T) {
+	t.Parallel()
+	b := newPairBed(t, plainPair)
+	b.fill("t", 10, "1")
+	l := b.newLoad()
+	l.must(l.begin("READ COMMITTED"))
+	o := MigrateOptions{Threshold: 10, Patience: time.Millisecond}
+	if _, err := Migrate(t.Context(), b.migrator(), pairT, o); codeOf(err) != "55P03" {
+		t.Errorf("error %v", err)
+	}
+	first := b.start(MigrateOptions{Threshold: 10})
+	first.waits("loads into public.t")
+	if _, err := Migrate(t.Context(), b.migrator(), pairT, o); codeOr(err) != "55P03" {
+		t.Errorf("error %v", err)
+	}
+	l.must("COMMIT")
+	first.ends()
+	b.expect("1:0+10", "1")
+}
