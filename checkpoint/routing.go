@@ -77,3 +77,21 @@ func RoutingUnseen(ctx context.Context, db DB, table string) ([]Proxy, error) {
 	}
 	return proxies, nil
 }
+
+// RoutingUnseenBy returns the owners of those proxies. Without a ledger there
+// are none: no proxy can say what it knows there.
+func RoutingUnseenBy(ctx context.Context, db DB, table string) ([]string, error) {
+	proxies, err := RoutingUnseen(ctx, db, table)
+	var e *pgconn.PgError
+	if errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000") { // undefined_table, invalid_schema_name
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var owners []string
+	for _, p := range proxies {
+		owners = append(owners, p.Owner)
+	}
+	return owners, nil
+}

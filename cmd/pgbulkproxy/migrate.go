@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/routing"
@@ -143,6 +144,9 @@ func (c *migrateCmd) one(ctx context.Context, a *app, conn *pgx.Conn, table stri
 	d := newMigrateDisplay(a, table, c.JSON)
 	defer d.close()
 	o.Notify = d.show
+	o.Unseen = func(ctx context.Context, table string) ([]string, error) {
+		return checkpoint.RoutingUnseenBy(ctx, conn, table)
+	}
 	result, err := routing.Migrate(ctx, conn, c.target(table), o)
 	if result != nil {
 		done.Groups, done.Rows = result.Groups, result.Rows

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/routing"
 )
@@ -149,7 +150,11 @@ func (m *automigrate) look(ctx context.Context, t autoTable) (again bool, err er
 	if err != nil || len(plan.Moves) == 0 {
 		return again, err
 	}
-	result, err := routing.Migrate(ctx, conn, target, m.options)
+	o := m.options
+	o.Unseen = func(ctx context.Context, table string) ([]string, error) {
+		return checkpoint.RoutingUnseenBy(ctx, conn, table)
+	}
+	result, err := routing.Migrate(ctx, conn, target, o)
 	if result != nil && result.Groups > 0 {
 		m.log.Info("moved groups to the auxiliary table", "database", t.database, "table", t.schema+"."+t.table, "groups", result.Groups, "rows", result.Rows)
 	}

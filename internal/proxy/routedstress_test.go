@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/routing"
 )
 
@@ -54,6 +56,9 @@ func moveAll(dsn string, back bool) error {
 	defer conn.Close(context.Background())
 	fmt.Println("begins")
 	o := routing.MigrateOptions{Threshold: 1, BatchRows: 1000, Back: back}
+	o.Unseen = func(ctx context.Context, table string) ([]string, error) {
+		return checkpoint.RoutingUnseenBy(ctx, conn, table)
+	}
 	if back {
 		o.Threshold = 0
 	}
@@ -83,15 +88,16 @@ func TestRoutedStress(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("seed %d", seed)
-	s := &stress{bed: newBed(t, Options{}, nil), rng: rand.New(rand.NewPCG(seed, 99))}
+	s := &stress{bed: newBed(t, Options{}, func(c *config.Config) { c.Lease.Timeout = time.Second }), rng: rand.New(rand.NewPCG(seed, 99))}
 	must(t, s.direct(), `CREATE TABLE t (id bigint PRIMARY KEY, group_id int, v text);
 		CREATE TABLE t_relyt_massive_group (LIKE t INCLUDING ALL);
 		CREATE VIEW t_relyt_all AS SELECT * FROM t UNION ALL SELECT * FROM t_relyt_massive_group;
 		CREATE TABLE relyt_sys.t_relyt_routing (routing_id text PRIMARY KEY, store_table_name text NOT NULL);
-		INSERT INTO t SELECT -i, 101 + i % 4, 'still' FROM generate_series(1, 4000) i`)
+		INSERT INTO t SELECT -i, 101 + i % 4, 'still' FROM generate_series(1, 4000) i;
+		INSERT INTO t SELECT -4000 - i, 1 + i % 6, 'still' FROM generate_series(1, 30000) i`)
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	for i, load := range []func(context.Context, *pgx.Conn, []stressRow) error{loadCopy, loadInsert, loadInsert, loadUpsert} {
+	for i, load := range []func(context.Context, *pgx.Conn, []stressRow) error{loadCopy, loadInsert, loadBatch, loadUpsert} {
 		l := &stressLoader{t: t, load: load, rng: rand.New(rand.NewPCG(seed, uint64(i))), first: int64(i+1) * 1e9, committed: map[int64]stressRow{}}
 		l.next = l.first
 		l.upserts = i == 3
@@ -100,8 +106,9 @@ func TestRoutedStress(t *testing.T) {
 		wg.Go(func() { l.loop(ctx, conn) })
 	}
 	for _, query := range []string{
-		"SELECT count(*) FROM t_relyt_all WHERE group_id > 100",
+		"SELECT count(*) FROM t_relyt_all WHERE v = 'still'",
 		"SELECT (SELECT count(*) FROM t WHERE group_id = 101) + (SELECT count(*) FROM t_relyt_massive_group WHERE group_id = 101)",
+		"SELECT count(*) FROM (" + misplacedRows + ") m", // none at any time
 	} {
 		conn := s.client()
 		wg.Go(func() { readUnchanged(t, ctx, conn, query) })
@@ -178,7 +185,7 @@ func (s *stress) check() int {
 	s.t.Helper()
 	c := s.direct()
 	got := map[string]string{}
-	results, err := c.Exec(s.t.Context(), "SELECT id, group_id, v FROM t_relyt_all WHERE group_id < 100").ReadAll()
+	results, err := c.Exec(s.t.Context(), "SELECT id, group_id, v FROM t_relyt_all WHERE v <> 'still'").ReadAll()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -200,14 +207,16 @@ func (s *stress) check() int {
 	if len(got) != total {
 		s.t.Errorf("%d rows, %d were committed", len(got), total)
 	}
-	wrong := must(s.t, c, `SELECT string_agg(DISTINCT format('%s %s', group_id, aux), ', ')
-		FROM (SELECT group_id, false aux FROM t UNION ALL SELECT group_id, true FROM t_relyt_massive_group) u
-		WHERE aux <> EXISTS (SELECT FROM relyt_sys.t_relyt_routing r WHERE r.routing_id = u.group_id::text AND r.store_table_name LIKE '%massive_group')`)
+	wrong := must(s.t, c, "SELECT string_agg(DISTINCT format('%s %s', group_id, aux), ', ') FROM ("+misplacedRows+") m")
 	if wrong != "" {
 		s.t.Errorf("rows are not where their route says: %s", wrong)
 	}
-	return total + 4000
+	return total + 34000
 }
+
+// misplacedRows are rows that are not where their route says.
+const misplacedRows = `SELECT group_id, aux FROM (SELECT group_id, false aux FROM t UNION ALL SELECT group_id, true FROM t_relyt_massive_group) u
+	WHERE aux <> EXISTS (SELECT FROM relyt_sys.t_relyt_routing r WHERE r.routing_id = u.group_id::text AND r.store_table_name LIKE '%massive_group')`
 
 // readUnchanged asks again and again for a number that never changes.
 func readUnchanged(t *testing.T, ctx context.Context, conn *pgx.Conn, query string) {
@@ -276,12 +285,12 @@ func (l *stressLoader) loop(ctx context.Context, conn *pgx.Conn) {
 	}
 }
 
-// rows makes 2 to 100 rows of several groups; of an upsert, some are there
+// rows makes one row, or up to 100 of several groups; of an upsert, some are there
 // already. A row never changes its group.
 func (l *stressLoader) rows(n int) []stressRow {
 	var rows []stressRow
 	used := map[int64]bool{}
-	for range 2 + l.rng.IntN(99) {
+	for range 1 + l.rng.IntN(100)*l.rng.IntN(2) {
 		id := l.next
 		if l.upserts && l.rng.IntN(2) == 0 && id > l.first {
 			id = l.first + l.rng.Int64N(id-l.first)
@@ -320,6 +329,14 @@ func insertRows(ctx context.Context, conn *pgx.Conn, rows []stressRow, more stri
 	}
 	tag, err := conn.Exec(ctx, "INSERT INTO t VALUES "+strings.Join(values, ", ")+more, pgx.QueryExecModeSimpleProtocol)
 	return counted(tag, err, rows)
+}
+
+func loadBatch(ctx context.Context, conn *pgx.Conn, rows []stressRow) error {
+	var batch pgx.Batch
+	for _, r := range rows {
+		batch.Queue("INSERT INTO t (id, group_id, v) VALUES ($1, $2, $3)", r.id, r.group, r.v)
+	}
+	return conn.SendBatch(ctx, &batch).Close()
 }
 
 func counted(tag pgconn.CommandTag, err error, rows []stressRow) error {
