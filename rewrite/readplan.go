@@ -88,7 +88,7 @@ func (s *ReadStatement) changePlan(p *ReadPlan, t *readTable, edits []Edit, g *g
 		name += " AS " + pgident.Quote(target.Name)
 	}
 	p.Main = s.edit(g, append(slices.Clone(edits), s.where(main)...))
-	p.Aux = s.edit(g, append(append(slices.Clone(edits), s.where(aux)...), Edit{target.Start, target.End, name}))
+	p.Aux = s.edit(g, append(append(slices.Clone(edits), s.where(g.o.guard(target, t, aux))...), Edit{target.Start, target.End, name}))
 	oid := strconv.FormatUint(uint64(t.in.OID), 10)
 	p.Locks = []string{"SELECT 1 WHERE pg_catalog.pg_advisory_xact_lock_shared(" + TableLock(t.in.OID) + ") IS NULL"}
 	if t.in.Routing.Moving {
@@ -122,6 +122,22 @@ func (s *ReadStatement) table(r *ReadInspection, i int) *readTable {
 	return r.tables[i]
 }
 
+// guard adds to a condition on the auxiliary table that the client's name still
+// means its main table. The main table goes by that name itself: when search_path
+// has changed, the server finds another one for a statement that was prepared
+// before, and this one's auxiliary table has nothing to do with that.
+func (o *PlanOptions) guard(ref *pgquery.RawRef, t *readTable, gate string) string {
+	if !o.Prepared {
+		return gate
+	}
+	same := "pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(ref.Schema, ref.Table)) + ")::pg_catalog.oid OPERATOR(pg_catalog.=) " +
+		strconv.FormatUint(uint64(t.in.OID), 10) + "::pg_catalog.oid"
+	if gate == "" {
+		return same
+	}
+	return same + " AND " + gate
+}
+
 // union is the subselect that stands for both tables.
 func (s *ReadStatement) union(ref *pgquery.RawRef, t *readTable, main, aux string, o PlanOptions) Edit {
 	routing := t.in.Routing
@@ -140,15 +156,7 @@ func (s *ReadStatement) union(ref *pgquery.RawRef, t *readTable, main, aux strin
 	if s.raw.CopyColumns != nil {
 		columns = s.raw.CopyColumns
 	}
-	var conditions []string
-	if o.Prepared {
-		// The name means another table when search_path has changed.
-		conditions = append(conditions, "pg_catalog.to_regclass("+pgident.Literal(pgident.Qualified(ref.Schema, ref.Table))+")::pg_catalog.oid OPERATOR(pg_catalog.=) "+
-			strconv.FormatUint(uint64(t.in.OID), 10)+"::pg_catalog.oid")
-	}
-	if aux != "" {
-		conditions = append(conditions, aux)
-	}
+	aux = o.guard(ref, t, aux)
 	var b strings.Builder
 	b.WriteString("(SELECT " + pgident.List(columns) + " FROM " + text)
 	if main != "" {
@@ -165,8 +173,8 @@ func (s *ReadStatement) union(ref *pgquery.RawRef, t *readTable, main, aux strin
 		b.WriteString(pgident.Quote(c))
 	}
 	b.WriteString(" FROM " + only + routing.Aux.Name())
-	if len(conditions) > 0 {
-		b.WriteString(" WHERE " + strings.Join(conditions, " AND "))
+	if aux != "" {
+		b.WriteString(" WHERE " + aux)
 	}
 	b.WriteString(")")
 	switch {

@@ -28,10 +28,10 @@ const (
 
 func readReasons() []ReasonInfo {
 	return []ReasonInfo{
-		{ReasonNotRead, "read", "The statement is no SELECT, UPDATE or DELETE, nor an EXPLAIN, DECLARE or COPY … TO of one."},
+		{ReasonNotRead, "read", "The statement is no SELECT, UPDATE or DELETE, nor INSERT … SELECT, EXPLAIN, DECLARE CURSOR or COPY … TO of one."},
 		{ReasonNotRouted, "read", "None of the names means a routed table in this session."},
 		{ReasonReadForm, "read", "The statement names a routed table in a place that is not understood."},
-		{ReasonChangeInWith, "read", "A statement inside WITH changes a routed table."},
+		{ReasonChangeInWith, "read", "A statement inside WITH, or an INSERT, changes a routed table."},
 		{ReasonExplainChange, "read", "EXPLAIN of an UPDATE or DELETE: two statements would run in its place."},
 		{ReasonRoutingProblem, "read", "The main and the auxiliary table do not fit together; `pgbulkproxy routing show` says why."},
 		{ReasonReadPrivilege, "read", "The role may not read all columns of both tables."},

@@ -33,6 +33,12 @@ const (
 	actRoutedBind
 	// actRelay: nothing keeps the frame from being relayed.
 	actRelay
+	// actRead, actReadParse: a statement that may read or change a routed table.
+	actRead
+	actReadParse
+	// actChangeBind, actChangeExecute: of a prepared UPDATE or DELETE of one.
+	actChangeBind
+	actChangeExecute
 	// actRaw: the stream can't be followed; relay bytes from here on.
 	actRaw
 )
@@ -87,6 +93,8 @@ func (s *session) clientLoop() error {
 			err = s.onRoutedQuery()
 		case actRoutedBind:
 			err = s.onRoutedBind()
+		case actRead, actReadParse, actChangeBind, actChangeExecute:
+			err = s.onReads(act)
 		case actRaw:
 			err = s.relayRaw()
 		}
@@ -180,12 +188,20 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 		}
 		s.pushExtended(entBind, true)
 	case 'E':
+		if len(s.reads.portals) > 0 {
+			if !f.whole() {
+				return actFill, false
+			} else if s.changeExecuted(f.body()) {
+				return actChangeExecute, false
+			}
+		}
 		s.pushExtended(entExecute, true)
 	case 'D':
 		s.pushExtended(entDescribe, false)
 	case 'C':
 		if body := f.body(); f.whole() && len(body) > 1 && body[0] == 'S' {
 			s.statements.forget(body[1 : len(body)-1])
+			delete(s.reads.changes, string(body[1:len(body)-1]))
 		} else if f.open() {
 			return actFill, false
 		}
@@ -245,6 +261,9 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 			s.insertAhead = true
 			return actInsert, false
 		}
+		if f.whole() && s.looksInsertRead(trimZero(body)) {
+			return actRead, false
+		}
 		if s.routeSmall && s.judge().Insert(trimZero(body)) {
 			return actRouted, false
 		}
@@ -256,12 +275,16 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 		if act, relay := s.routedLater(f); !relay {
 			return act, false
 		}
+		if act, relay := s.readFrame(f, actRead, trimZero(body)); !relay {
+			return act, false
+		}
 		s.coal.look(body)
 		if act := s.several(f, trimZero(body)); act != actRelay {
 			return act, false
 		}
 	}
 	s.statements.forget(nil) // a Query drops the unnamed statement
+	delete(s.reads.changes, "")
 	s.queue.push(entQuery)
 	return actFill, true
 }
@@ -299,16 +322,24 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	if !decided && f.open() {
 		return actFill, false
 	}
+	if kind == rewrite.KindNone {
+		if act, relay := s.readFrame(f, actReadParse, sql); !relay {
+			return act, false
+		}
+	}
 	switch {
 	case kind == rewrite.KindCopy:
 		return actParse, false
 	case kind == rewrite.KindInsert && !f.whole() && f.size <= s.srv.cfg.MaxStatement:
 		return actFill, false
+	case kind == rewrite.KindInsert && f.whole() && s.looksInsertRead(sql):
+		return actReadParse, false
 	case kind == rewrite.KindNone:
 		s.coal.look(sql)
 	}
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, f.raw(), f.whole())
+		delete(s.reads.changes, string(name))
 		if kind == rewrite.KindInsert && f.whole() {
 			s.rememberInsert(name, sql)
 			s.parsedInsert = true
@@ -322,6 +353,13 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 
 // bindFrame stops at a Bind that is a COPY's, or brings rows to insert.
 func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
+	if len(s.reads.changes) > 0 {
+		if f.open() {
+			return actFill, false
+		} else if s.changeBound(f.body()) {
+			return actChangeBind, false
+		}
+	}
 	if s.statements.count() == 0 && !s.statements.forgot && !s.statements.lostInsert {
 		return actFill, true
 	}

@@ -33,6 +33,9 @@ func (s *session) onQuery() error {
 	}
 	stmt, reason, refusal := s.parseCopy(sql)
 	if refusal == nil && stmt == nil {
+		if s.looksCopyRead(sql, reason) {
+			return s.onRead()
+		}
 		return s.passCopy(sql, reason)
 	}
 	if s.unsynced {
@@ -103,6 +106,9 @@ func (s *session) onParse() error {
 		return s.relayOne(entParse)
 	}
 	stmt, reason, _ := s.parseCopy(sql)
+	if s.looksCopyRead(sql, reason) {
+		return s.onReadParse()
+	}
 	s.mu.Lock()
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, raw, true)

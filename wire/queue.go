@@ -14,6 +14,8 @@ package wire
 //	close      Close               CloseComplete
 //	guard      an Execute of ours  as execute; its ErrorResponse becomes another
 //	copyEnd    CopyDone, CopyFail  discarded when it comes to the head
+//	add        Execute             as execute; its tag is hidden, and added to that of …
+//	sum        Execute             … the next of these
 //
 // After an ErrorResponse to an extended message the server ignores everything
 // up to the next Sync, so the entries up to it are dropped. While the server is
@@ -35,6 +37,8 @@ const (
 	entClose
 	entCopyEnd
 	entGuard
+	entAdd
+	entSum
 
 	entKind entry = 0x0f
 	// hideReady: drop the ReadyForQuery (a Sync of ours).
@@ -159,7 +163,7 @@ func (q *replyQueue) reply(typ byte) (hide bool) {
 		q.pop()
 		q.trim()
 	}
-	return e&hideReplies != 0
+	return e&hideReplies != 0 || e&entKind == entAdd && typ == 'C'
 }
 
 // trim drops copyEnd entries at the head: nothing answers them.
@@ -181,7 +185,7 @@ func answers(kind entry, typ byte) bool {
 		return typ == '3'
 	case entDescribe:
 		return typ == 'T' || typ == 'n'
-	case entExecute, entGuard:
+	case entExecute, entGuard, entAdd, entSum:
 		return typ == 'C' || typ == 'I' || typ == 's'
 	}
 	return false

@@ -55,6 +55,8 @@ type Config struct {
 	// looked at otherwise.
 	Known      func(database string) (known *rewrite.Known, ended func())
 	RouteSmall bool
+	// RouteReads has SELECT, UPDATE and DELETE see both tables.
+	RouteReads bool
 	// MaxSessions bounds client connections; 0 means no bound.
 	MaxSessions int
 	// DrainTimeout is how long sessions may go on after Serve's context ended.
@@ -246,6 +248,9 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 		if srv.cfg.Known != nil {
 			known, ended := srv.cfg.Known(est.Database)
 			s.known, s.routeSmall = known, srv.cfg.RouteSmall && srv.loader != nil
+			if srv.cfg.RouteReads {
+				s.reads.known = known
+			}
 			defer ended()
 		}
 	}

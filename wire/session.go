@@ -61,6 +61,7 @@ type session struct {
 	parking    bool // the server pump must not begin to write: the loop will
 	congested  bool // since a write that would block; until the server owes nothing
 	idleWait   chan struct{}
+	flushed    bool       // idleWait is for owesNothing, not for atRest
 	load       cancelable // the load under way, if any
 	// interrupted is why that load must end.
 	interrupted error
@@ -92,6 +93,9 @@ type session struct {
 	// judged by that.
 	known      *rewrite.Known
 	routeSmall bool
+
+	// reads is about statements that read or change routed tables.
+	reads reading
 
 	// The client pump's own.
 	clientSkip int

@@ -125,6 +125,11 @@ func (s *session) walkServer(p []byte) walked {
 	from, i := 0, 0
 	var before []byte
 	show := s.spans[:0]
+	cut := func() { // what is behind from goes to the client, up to i
+		if i > from || before != nil {
+			show, before = append(show, span{from: from, to: i, before: before}), nil
+		}
+	}
 	for i < len(p) {
 		if s.serverSkip > 0 {
 			n := min(s.serverSkip, len(p)-i)
@@ -147,21 +152,19 @@ func (s *session) walkServer(p []byte) walked {
 			break
 		}
 		body := p[i+frame.HeaderLen : min(end, len(p))]
-		other := s.guarded(typ, body)
+		instead := s.guarded(typ, body)
+		if s.reads.rewritten && end <= len(p) && instead == nil {
+			instead = s.readReply(typ, body)
+		}
 		hide := s.serverFrame(typ, body)
-		if other != nil {
-			show = append(show, span{from: from, to: i, before: before}, span{from: i, to: i, before: other})
-			from, before = end, nil
+		if instead != nil && end <= len(p) {
+			cut()
+			from, before = end, instead
 		} else if hide && end <= len(p) {
-			if i > from {
-				show = append(show, span{from: from, to: i, before: before})
-				before = nil
-			}
+			cut()
 			from = end
 		} else if typ == 'Z' && len(s.pending) > 0 {
-			if i > from {
-				show = append(show, span{from: from, to: i, before: before})
-			}
+			cut()
 			from, before, s.pending = i, s.pending, nil
 		}
 		if end > len(p) {
@@ -170,9 +173,7 @@ func (s *session) walkServer(p []byte) walked {
 		}
 		i = end
 	}
-	if i > from {
-		show = append(show, span{from: from, to: i, before: before})
-	}
+	cut()
 	s.spans = show
 	return walked{seen: i, show: show}
 }
@@ -274,7 +275,7 @@ func (s *session) noteParameter(body []byte) {
 
 // notifyIdle wakes whoever waits for the queue to become idle. It holds s.mu.
 func (s *session) notifyIdle() {
-	if s.idleWait != nil && (s.atRest() || s.queue.lost) {
+	if s.idleWait != nil && (s.atRest() || s.queue.lost || s.flushed && s.owesNothing()) {
 		close(s.idleWait)
 		s.idleWait = nil
 	}

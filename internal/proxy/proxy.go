@@ -87,7 +87,7 @@ func NewWith(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prom
 		InsertMinRowsBatch: cfg.Insert.MinRowsBatch,
 		InsertMaxBytes:     int(cfg.Insert.MaxBytes), InsertStageBytes: cfg.Insert.StageBytes,
 		RoutingColumn: cfg.Routing.Column, OnRouted: p.automigrate.hook(),
-		Known: p.known(), RouteSmall: cfg.Routing.Small,
+		Known: p.known(), RouteSmall: cfg.Routing.Small, RouteReads: cfg.Routing.Reads,
 		MaxSessions: cfg.MaxSessions, DrainTimeout: cfg.DrainTimeout,
 	}, p.loader, log, reg)
 	if err != nil {

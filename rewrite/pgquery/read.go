@@ -19,8 +19,8 @@ var ErrReadTooLong = errors.New("statement has too many tokens")
 // ReadKind says what kind of statement ParseRead met.
 type ReadKind int
 
-// The kinds. ReadSelect is one SELECT or more, and EXPLAIN, DECLARE CURSOR and COPY
-// … TO of one.
+// The kinds. ReadSelect is one SELECT or more, and INSERT … SELECT, EXPLAIN, DECLARE
+// CURSOR and COPY … TO of one.
 const (
 	ReadOther ReadKind = iota
 	ReadMulti
@@ -34,7 +34,7 @@ const (
 type RawRead struct {
 	Kind ReadKind
 	// Refs are read; Target is what an UPDATE or DELETE changes, and Changed what
-	// statements in a WITH clause do.
+	// an INSERT and statements in a WITH clause do.
 	Refs    []RawRef
 	Target  *RawRef
 	Changed []RawRef
@@ -195,6 +195,9 @@ func (w *readWalk) top(node *pg_query.Node) {
 	case *pg_query.Node_DeleteStmt:
 		w.raw.Kind = ReadDelete
 		w.delete(n.DeleteStmt)
+	case *pg_query.Node_InsertStmt:
+		w.raw.Kind = ReadSelect
+		w.insert(n.InsertStmt, nil)
 	case *pg_query.Node_ExplainStmt:
 		w.raw.Explain = true
 		w.top(n.ExplainStmt.Query)

@@ -44,12 +44,7 @@ func (w *readWalk) with(c *pg_query.WithClause, sc *scope) *scope {
 		case *pg_query.Node_SelectStmt:
 			w.selectStmt(q.SelectStmt, inner)
 		case *pg_query.Node_InsertStmt:
-			w.changed(q.InsertStmt.Relation)
-			in := w.with(q.InsertStmt.WithClause, inner)
-			w.exprs(q.InsertStmt.Cols, in)
-			w.expr(q.InsertStmt.SelectStmt, in)
-			w.message(q.InsertStmt.OnConflictClause.ProtoReflect(), in)
-			w.exprs(q.InsertStmt.ReturningList, in)
+			w.insert(q.InsertStmt, inner)
 		case *pg_query.Node_UpdateStmt:
 			u := q.UpdateStmt
 			w.changedBy(u.Relation, u.WithClause, u.FromClause, u.WhereClause, inner, u.TargetList, u.ReturningList)
@@ -66,7 +61,17 @@ func (w *readWalk) with(c *pg_query.WithClause, sc *scope) *scope {
 	return inner
 }
 
-// changed notes what a statement in a WITH clause changes.
+// insert walks over an INSERT, wherever it stands.
+func (w *readWalk) insert(s *pg_query.InsertStmt, sc *scope) {
+	w.changed(s.Relation)
+	sc = w.with(s.WithClause, sc)
+	w.exprs(s.Cols, sc)
+	w.expr(s.SelectStmt, sc)
+	w.message(s.OnConflictClause.ProtoReflect(), sc)
+	w.exprs(s.ReturningList, sc)
+}
+
+// changed notes what an INSERT, or a statement in a WITH clause, changes.
 func (w *readWalk) changed(rel *pg_query.RangeVar) {
 	ref, ok := w.ref(rel)
 	w.raw.Strange = w.raw.Strange || !ok
