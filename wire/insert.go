@@ -265,8 +265,11 @@ func (t *insertTask) run(size int) error {
 // runDecided goes on with a decision, or with the error in its place.
 func (t *insertTask) runDecided(d rewrite.Decision, err error, size int) error {
 	s := t.s
-	if err == nil && t.routed() && t.batch == nil {
+	switch {
+	case err == nil && t.routed() && t.batch == nil:
 		return t.runRouted(size)
+	case err == nil && t.routed():
+		return t.runRoutedBatch(size)
 	}
 	var staged *rewrite.CopyStatement
 	if err == nil && d.Way == rewrite.Stream {

@@ -89,7 +89,7 @@ func (t *insertTask) enter() error {
 
 // routed says whether the statement has to go as a routedInsert.
 func (t *insertTask) routed() bool {
-	return t.refused != nil || t.routes != nil && (!t.routes.Idle() || !t.inBlock)
+	return t.refused != nil || t.routes != nil && (!t.routes.Idle() || !t.inBlock && t.batch == nil)
 }
 
 // routedWay is the decision on a statement that goes as a routedInsert.

@@ -10,13 +10,6 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// The savepoint behind which the server is asked about the rows.
-const (
-	setAsk     = "SAVEPOINT pgbulkproxy_route"
-	releaseAsk = "RELEASE SAVEPOINT pgbulkproxy_route"
-	undoAsk    = "ROLLBACK TO SAVEPOINT pgbulkproxy_route"
-)
-
 // auxStatement is the prepared statement that a session keeps for the auxiliary
 // table: the one that was used last.
 const auxStatement = "pgbulkproxy_aux\x00"
@@ -72,7 +65,7 @@ func (r *routedBinds) query(sql string) (field string, e *pgerr.Error, err error
 // client's own parameters.
 func (r *routedBinds) ask() (*pgerr.Error, error) {
 	s, in := r.s, r.t.insp
-	out := frame.AppendString(s.takeBuffer(), 'Q', setAsk)
+	out := frame.AppendString(s.takeBuffer(), 'Q', setAsking)
 	binds := 0
 	for i, sql := range in.Routing.WaitCellsSQL(in, r.t.routes.Moving, r.cells) {
 		if i > 0 {
@@ -85,7 +78,7 @@ func (r *routedBinds) ask() (*pgerr.Error, error) {
 		binds += len(r.units)
 	}
 	out = r.appendAll(out, in.Routing.AuxCellsSQL(in, r.cells))
-	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', releaseAsk)
+	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', endAsking)
 	unit := -binds
 	failed, err := r.exchange(out, 3, func(f captured) {
 		switch {
@@ -208,7 +201,7 @@ func (r *routedBinds) nativeError(e *pgerr.Error) (*pgerr.Error, error) {
 	if isFinal(e) && e.Code() != pgerr.ProtocolViolation {
 		return e, nil
 	}
-	out := frame.AppendString(nil, 'Q', undoAsk)
+	out := frame.AppendString(nil, 'Q', undoAsking)
 	if len(r.name) == 0 {
 		r.s.mu.Lock()
 		out = append(out, r.s.statements.reparse()...)
@@ -217,7 +210,7 @@ func (r *routedBinds) nativeError(e *pgerr.Error) (*pgerr.Error, error) {
 	for i := range r.units {
 		out = append(r.appendBind(out, &r.units[i], "\x00", string(r.name)+"\x00", true), execute...)
 	}
-	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', undoAsk)
+	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', undoAsking)
 	native, err := r.exchange(out, 3, func(captured) {})
 	if native == nil {
 		native = e
