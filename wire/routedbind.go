@@ -68,7 +68,12 @@ func (s *session) onRoutedBind() error {
 	block, err := s.restInBlock()
 	switch {
 	case errors.Is(err, errSkipping):
-		return s.discardToSync()
+		if s.commitSync {
+			err = s.sendHidden("ROLLBACK") // the block that has failed is ours
+		} else {
+			err = nil
+		}
+		return errors.Join(err, s.discardToSync())
 	case err != nil:
 		return err
 	case block == blockFailed:

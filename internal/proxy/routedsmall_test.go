@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest/clients"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
@@ -89,4 +93,67 @@ func TestRoutedExtended(t *testing.T) {
 			pgtest.Diff(t, scripts+"/insert/groups.txt", direct, proxied, o)
 		})
 	}
+}
+
+// TestRoutedClients: client libraries that insert few rows at a time into a routed
+// table see what they see of one table, and each row lies where its group does.
+func TestRoutedClients(t *testing.T) {
+	t.Parallel()
+	for _, engine := range []string{"postgres", "plain"} {
+		for _, client := range clients.Groups() {
+			t.Run(engine+" "+client.Name, func(t *testing.T) {
+				if reason := client.Missing(t.Context()); reason != "" {
+					t.Skip(reason)
+				}
+				b := newBed(t, Options{}, func(c *config.Config) {
+					c.Engine, c.Lease.Timeout = engine, time.Second
+					c.Insert.MinRows, c.Insert.MinRowsAlone, c.Insert.MinRowsBind, c.Insert.MinRowsBatch = 50, 60, 50, 100
+				})
+				const tables = clients.GroupsTable + "; CREATE TABLE i (group_id int); CREATE TABLE o (a int)"
+				plain := b.pg.NewDatabase(t)
+				must(t, b.connect(b.pg.DSN(plain, "postgres")), tables)
+				must(t, b.direct(), tables)
+				if err := makeGroupPairs(t.Context(), b.pg.Connect(t, b.db, "postgres")); err != nil {
+					t.Fatal(err)
+				}
+				want, got := runClient(t, client, b.pg.TCPDSN(plain, "postgres")), runClient(t, client, b.via())
+				if got = strings.ReplaceAll(got, "_relyt_massive_group", ""); got != want {
+					t.Errorf("through the proxy:\n%s", firstDifference(want, got))
+				}
+				rows := unionOf(t, b.direct(), "SELECT id || ' ' || coalesce(group_id, '-') || ' ' || v FROM (SELECT * FROM t UNION ALL SELECT * FROM t_relyt_massive_group) t")
+				if want := unionOf(t, b.connect(b.pg.DSN(plain, "postgres")), "SELECT id || ' ' || coalesce(group_id, '-') || ' ' || v FROM t"); rows != want {
+					t.Errorf("rows are other ones: %s", firstDifference(want, rows))
+				}
+				if got := must(t, b.direct(), groupsOut); got != "wrong 0" {
+					t.Error(got)
+				}
+				if must(t, b.direct(), "SELECT count(*) > 3 FROM t_relyt_massive_group") != "t" {
+					t.Error("no rows in the auxiliary table")
+				}
+			})
+		}
+	}
+}
+
+func runClient(t *testing.T, client clients.Client, dsn string) string {
+	t.Helper()
+	cfg, err := pgconn.ParseConfig(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := client.Run(t.Context(), clients.DSN{Host: cfg.Host, Port: strconv.Itoa(int(cfg.Port)), User: cfg.User, Password: cfg.Password, Database: cfg.Database})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func firstDifference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range w {
+		if i >= len(g) || w[i] != g[i] {
+			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i, w[i], strings.Join(g[min(i, len(g)):min(i+2, len(g))], "\n     "))
+		}
+	}
+	return "more lines: " + strings.Join(g[len(w):], "\n")
 }
