@@ -42,6 +42,7 @@ type fakeSession struct {
 	failAt   int          // after so many bytes of data; 0 is at the end
 	copied   bytes.Buffer
 	onExec   func(sql string)
+	onEnd    func() // when a COPY has ended well
 }
 
 // rule answers the first Exec whose text contains match, once: it may wait for
@@ -170,6 +171,9 @@ func (c *fakeCopy) End(_ context.Context, end Frame) (int64, error) {
 	}
 	if end.Type != 'c' {
 		return 0, pgerr.New(pgerr.QueryCanceled, "COPY from stdin failed")
+	}
+	if c.s.onEnd != nil {
+		c.s.onEnd()
 	}
 	return int64(bytes.Count(c.s.copied.Bytes(), []byte("\n"))), nil
 }

@@ -1,8 +1,10 @@
 package bulk
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -54,7 +56,7 @@ func (ld *Load) moveRows(given int64) (int64, error) {
 	if err := ld.checkOperations(); err != nil {
 		return 0, err
 	}
-	results, err := ld.exec(t.Move())
+	results, err := ld.execLong(ld.withinTimeout(t.Move()))
 	if err != nil {
 		return 0, ld.atLine(err)
 	}
@@ -72,12 +74,56 @@ func (ld *Load) moveRows(given int64) (int64, error) {
 	return n, ld.notify(results)
 }
 
+// withinTimeout gives statements what the client's statement_timeout has left:
+// its clock runs since the client's own statement came.
+func (ld *Load) withinTimeout(sql string) string {
+	limit := ld.spec.Inspection.StatementTimeout
+	if limit <= 0 {
+		return sql
+	}
+	left := max(limit-time.Since(ld.spec.Started), time.Millisecond)
+	return fmt.Sprintf("SET LOCAL statement_timeout = %d; %s; SET LOCAL statement_timeout = %d",
+		left.Milliseconds(), sql, limit.Milliseconds())
+}
+
+// cancelAgain is the pause before a cancel is sent once more: the server ignores
+// one that comes before the statement.
+const cancelAgain = 50 * time.Millisecond
+
+// execLong is exec for statements that may take long: they end also by a cancel
+// that came while nothing ran. It has a goroutine that ends before it returns.
+func (ld *Load) execLong(sql string) ([]Result, error) {
+	over, quiet := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(quiet)
+		select {
+		case <-ld.stopped:
+		case <-over:
+			return
+		}
+		again := time.NewTicker(cancelAgain)
+		defer again.Stop()
+		for {
+			ld.sess.Cancel()
+			select {
+			case <-again.C:
+			case <-over:
+				return
+			}
+		}
+	}()
+	results, err := ld.exec(sql)
+	close(over)
+	<-quiet
+	return results, err
+}
+
 // checkOperations looks whether a merge can obey every row.
 func (ld *Load) checkOperations() error {
 	if ld.run.transfer.Check == "" {
 		return nil
 	}
-	results, err := ld.exec(ld.run.transfer.Check)
+	results, err := ld.execLong(ld.run.transfer.Check)
 	if err != nil || len(results) == 0 || len(results[0].Rows) == 0 || len(results[0].Rows[0]) != 3 {
 		return ld.atLine(err)
 	}

@@ -196,3 +196,33 @@ func TestUpsertWithoutStore(t *testing.T) {
 		t.Error(o)
 	}
 }
+
+// TestUpsertTimeout: statement_timeout is for both statements together, and holds
+// again for the next ones of the transaction.
+func TestUpsertTimeout(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, Options{}, nil)
+	c := b.proxied()
+	must(t, c, `CREATE DOMAIN slow AS text CHECK (VALUE = '' OR pg_sleep(0.7) IS NOT NULL);
+		CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.7); RETURN NEW; END';
+		CREATE TABLE t (id int PRIMARY KEY, note slow);
+		CREATE TRIGGER wait BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.id < 10) EXECUTE FUNCTION wait()`)
+	const sql = "COPY t FROM STDIN (ON_CONFLICT nothing)"
+	for _, block := range []string{"", "BEGIN"} {
+		must(t, c, "SET statement_timeout = '1100ms'")
+		must(t, c, block)
+		if o := copyIn(c, sql, strings.NewReader("1\tx\n")); o.err == nil || o.err.Code != "57014" || !strings.Contains(o.err.Message, "statement timeout") {
+			t.Errorf("0.7 s of the COPY and as many of the INSERT: %s", o)
+		}
+		must(t, c, "ROLLBACK")
+		must(t, c, "SET statement_timeout = '20s'")
+		must(t, c, block)
+		if o := copyIn(c, sql, strings.NewReader("2\tx\n11\t\n")); o.tag != "COPY 2" {
+			t.Error(o)
+		}
+		if got := must(t, c, "SHOW statement_timeout"); got != "20s" {
+			t.Errorf("afterwards it is %s", got)
+		}
+		must(t, c, "ROLLBACK; TRUNCATE t")
+	}
+}
