@@ -73,6 +73,11 @@ func (t *copyTask) replay() error {
 	if err := t.opening().undo(); err != nil {
 		return err
 	}
+	if t.extended() && t.held.reparse == nil {
+		if err := s.restoreUnnamed(); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	for _, e := range t.native.entries {
 		if t.extended() {
@@ -175,10 +180,18 @@ func (t *copyTask) replySuccess(rows int64) error {
 // queries have replaced: the client may bind it again. unsynced says that the
 // client's Sync is still to come.
 func (t *copyTask) reparse(unsynced bool) error {
-	if len(t.held.reparse) == 0 || t.s.txStatus() == 'E' {
+	s := t.s
+	if s.txStatus() == 'E' {
 		return nil
 	}
-	s := t.s
+	if t.held.reparse == nil { // the COPY is a named one
+		s.mu.Lock()
+		if unsynced && s.commitSync {
+			s.reparse = s.statements.reparse()
+		}
+		s.mu.Unlock()
+		return s.restoreUnnamed()
+	}
 	s.mu.Lock()
 	s.queue.push(entParse | hideReplies)
 	s.mu.Unlock()

@@ -129,8 +129,9 @@ type heldBind struct {
 	portal string
 	frames []byte // whole frames, as sent
 	kinds  []entry
-	// reparse is the Parse of an unnamed statement, else nil. A simple Query
-	// drops the unnamed statement, and the proxy's own are simple.
+	// reparse is the Parse of the statement if it is the unnamed one, else nil. A
+	// simple Query drops that, and the proxy's own are simple; where the COPY is a
+	// named statement, the unnamed one is brought back by restoreUnnamed.
 	reparse []byte
 }
 
@@ -157,13 +158,14 @@ func (s *session) onBind() error {
 	if name == "" {
 		parse = s.statements.reparse()
 	}
+	lost := s.statements.lost || name == "" && parse == nil
 	s.mu.Unlock()
 	switch {
 	case st == nil:
 		return s.relayOne(entBind)
 	case st.copy == nil:
 		return s.passBind(st.passes)
-	case name == "" && parse == nil:
+	case lost: // queries of ours would drop the unnamed statement
 		return s.passBind(rewrite.ReasonTooLong)
 	}
 	stmt := st.copy
@@ -225,7 +227,11 @@ func (s *session) releaseHeld(h *heldBind) error {
 // releaseParsed is releaseHeld after queries of ours: the unnamed statement has
 // to be parsed again.
 func (s *session) releaseParsed(h *heldBind) error {
-	if h.reparse != nil {
+	if h.reparse == nil {
+		if err := s.restoreUnnamed(); err != nil {
+			return err
+		}
+	} else {
 		s.mu.Lock()
 		s.queue.push(entParse | hideReplies)
 		s.mu.Unlock()
@@ -374,7 +380,7 @@ func (s *session) onCommitPoint() error {
 	}
 	out = frame.AppendString(out, 'Q', "COMMIT")
 	if s.reparse != nil && typ == 'S' {
-		s.queue.push(entParse | hideReplies)
+		s.queue.push(entParse | hideReplies | hideError)
 		s.queue.push(entSync | hideReady)
 		out = frame.Append(append(out, s.reparse...), 'S', nil)
 	}
