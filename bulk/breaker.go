@@ -23,6 +23,14 @@ func NewBreaker(failures int, cooldown time.Duration) *Breaker {
 	return &Breaker{failures: max(failures, 1), cooldown: cooldown, now: time.Now}
 }
 
+// Ready says whether Allow would allow a try. It is for who may not make one in
+// the end.
+func (b *Breaker) Ready() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count < b.failures || !b.now().Before(b.until)
+}
+
 // Allow says whether a try may be made. When the cool-down is over it allows
 // one try, and the next only after another cool-down or a success.
 func (b *Breaker) Allow() bool {

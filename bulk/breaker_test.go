@@ -3,6 +3,8 @@ package bulk
 import (
 	"testing"
 	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // TestBreaker reads a script: f and s are a failure and a success, + passes half
@@ -44,6 +46,43 @@ func TestBreaker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDecideTriesNothing: a decision alone does not use up the one try after the
+// cool-down, a load does; those beside it do without.
+func TestDecideTriesNothing(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	now := time.Now()
+	store, external := b.storeBreaker, b.breaker("")
+	for _, breaker := range []*Breaker{store, external} {
+		breaker.now = func() time.Time { return now }
+		for range 3 {
+			breaker.Failure()
+		}
+	}
+	decide := func() rewrite.Decision { return b.Decide(t.Context(), b.spec.Statement, b.spec.Inspection, false) }
+	b.spec.Inspection.Kind, b.spec.Inspection.InsertPrivilege, b.spec.Inspection.Version = "r", true, 150000
+	b.spec.Inspection.ClientEncoding, b.spec.Inspection.ServerEncoding = "UTF8", "UTF8"
+	if d := decide(); d.Reason != rewrite.ReasonStoreBreaker {
+		t.Fatalf("while it is open: %+v", d)
+	}
+	now = now.Add(time.Hour)
+	for range 2 {
+		if d := decide(); d.Method != rewrite.MethodExternal {
+			t.Fatalf("after the cool-down: %+v", d)
+		}
+	}
+	first, second := b.begin(t), b.begin(t)
+	if first.noUploads.Load() || first.spec.Decision.Method != rewrite.MethodExternal {
+		t.Error("the first load does not try")
+	}
+	if !second.noUploads.Load() || second.spec.Decision.Method != rewrite.MethodCopy {
+		t.Error("the second load tries, too")
+	}
+	first.Abort()
+	second.Abort()
+	b.end(t)
 }
 
 func TestShiftLines(t *testing.T) {

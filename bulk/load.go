@@ -100,6 +100,10 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
 	}
+	if ld.spec.Decision.Method == rewrite.MethodExternal && !l.breaker(spec.Inspection.Database).Allow() {
+		ld.spec.Decision.Method = rewrite.MethodCopy // another load tries whether they work again
+	}
+	ld.noUploads.Store(!l.storeBreaker.Allow())
 	if err := ld.open(); err != nil {
 		ld.cancel(nil)
 		return nil, err

@@ -163,7 +163,7 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if !l.storeBreaker.Allow() && !d.Ext.Ours() {
+	if !l.storeBreaker.Ready() && !d.Ext.Ours() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonStoreBreaker}
 	}
 	if d.Ext.Label != "" {
@@ -178,7 +178,7 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 		d.Method, d.Reason = rewrite.MethodCopy, reason
 		return d
 	}
-	if !l.breaker(in.Database).Allow() {
+	if !l.breaker(in.Database).Ready() {
 		d.Method, d.Reason = rewrite.MethodCopy, rewrite.ReasonExternalBreaker
 	}
 	return d
