@@ -218,7 +218,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonStringSyntax, "classify", "standard_conforming_strings is off and the statement has backslashes or U& strings."},
 		{ReasonOptionVersion, "classify", "The server is older than an option; it says so."},
 		{ReasonErrorsBinary, "classify", "Bad rows are to be skipped, and the data is binary: refused with 0A000."},
-		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT, another MODE than append, or pgbulk.ack = 'staged': refused with 0A000."},
+		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT or another MODE than append: refused with 0A000."},
 		{ReasonStatementTriggers, "classify", "Bad rows are to be skipped, and a trigger would see the several COPYs that this takes: one for each statement, or one with a transition table. Refused with 0A000."},
 		{ReasonErrorsRouted, "classify", "Bad rows are to be skipped, and some rows of the table belong to its auxiliary table: refused with 0A000."},
 

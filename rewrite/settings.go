@@ -75,15 +75,14 @@ func RefuseGuarded(sqlstate, message string, reason Reason) *Refusal {
 }
 
 // CopiesIn says whether a text that is relayed for a reason of ParseCopy has, or
-// may have, a COPY … FROM STDIN.
-func CopiesIn(sql string, reason Reason) bool {
+// may have, a COPY … FROM STDIN. alone: it surely is one, and nothing else.
+func CopiesIn(sql string, reason Reason) (copies, alone bool) {
 	switch reason {
 	case ReasonModeOff, ReasonNotCopyFromStdin, ReasonCopyTo, ReasonCopyQuery, ReasonCopyProgram, ReasonCopyFile:
-		return false
-	case ReasonMultiStatement:
-		return pgquery.CopiesIn(sql)
+		return false, false
 	}
-	return true
+	copies, sure := pgquery.CopiesIn(sql)
+	return copies, copies && sure && reason != ReasonMultiStatement
 }
 
 // RefuseNamed returns the refusal of a text of several statements, of which one is

@@ -44,15 +44,25 @@ func TestCopiesIn(t *testing.T) {
 		"SELECT ';COPY t FROM STDIN'":                         false,
 		"SELECT $$;COPY t FROM STDIN$$; SELECT 1":             false,
 		"SELECT 1; /* COPY t FROM STDIN; */ SELECT 2":         false,
-		"SELECT 'never closed; COPY t FROM STDIN":             true, // the scanner's error
+		"SELECT 'never closed; COPY t FROM STDIN":             false, // the server says so
 		"SELECT '\x80'; COPY t FROM STDIN":                    true,
 	} {
-		if got := CopiesIn(sql, ReasonMultiStatement); got != want {
-			t.Errorf("%q: %t", sql, got)
+		if got, alone := CopiesIn(sql, ReasonMultiStatement); got != want || alone {
+			t.Errorf("%q: %t, alone %t", sql, got, alone)
 		}
 	}
-	if CopiesIn("COPY t TO STDOUT", ReasonCopyTo) || !CopiesIn("COPY t FROM STDIN", ReasonLongName) {
-		t.Error("reasons")
+	for sql, want := range map[string][2]bool{
+		"COPY t FROM STDIN":        {true, true},
+		"COPY t FROM STDIN (x":     {true, true},
+		"COPY t FROM STDIN ('":     {false, false},
+		"COPY \x80 TO PROGRAM 'x'": {true, false},
+	} {
+		if got, alone := CopiesIn(sql, ReasonParseError); got != want[0] || alone != want[1] {
+			t.Errorf("%q: %t, alone %t", sql, got, alone)
+		}
+	}
+	if got, _ := CopiesIn("COPY t FROM STDIN", ReasonModeOff); got {
+		t.Error("switched off")
 	}
 }
 

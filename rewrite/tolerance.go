@@ -29,14 +29,15 @@ func (c *CopyStatement) WithoutErrors() *CopyStatement {
 }
 
 // toleranceReason says why bad rows can't be skipped here: where it would show
-// that it takes several COPYs.
+// that it takes several COPYs. A load that may be answered when it is staged is
+// answered when it is loaded.
 func (c *CopyStatement) toleranceReason(in *Inspection, x *Extensions) Reason {
 	switch {
 	case in.Routed():
 		return ReasonErrorsRouted
 	case c.Format == FormatBinary:
 		return ReasonErrorsBinary
-	case x.OnConflict != ConflictError || x.Mode != LoadAppend || x.Staged:
+	case x.OnConflict != ConflictError || x.Mode != LoadAppend:
 		return ReasonErrorsWith
 	case in.StatementTriggers:
 		return ReasonStatementTriggers

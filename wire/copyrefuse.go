@@ -48,6 +48,9 @@ func (t *copyTask) probe(sql string) (*pgerr.Error, error) {
 	case e.Code() == pgerr.QueryCanceled:
 		return nil, nil // it would have taken the data
 	}
+	if t.stmt == nil {
+		return e, nil // it was the client's own text
+	}
 	return e.With('P', ""), nil // a position in a text that is not the client's
 }
 

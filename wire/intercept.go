@@ -112,7 +112,7 @@ func (s *session) onParse() error {
 	s.mu.Lock()
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, raw, true)
-		if stmt != nil || rewrite.CopiesIn(string(sql), reason) {
+		if copies, _ := rewrite.CopiesIn(string(sql), reason); stmt != nil || copies {
 			s.statements.add(string(name), &prepared{copy: stmt, passes: reason})
 		}
 	}

@@ -12,9 +12,15 @@ import (
 // the COPY, a query that fails if they do.
 
 // passCopy relays the Query at the front of the buffer, which for a reason is not
-// taken over, unless settings would be ignored by a COPY in it.
+// taken over, unless settings would be ignored by a COPY in it. Of a text that is
+// too long nothing is looked at.
 func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
-	if s.srv.loader == nil || !rewrite.CopiesIn(string(sql), reason) {
+	text := string(sql) // the buffer goes on
+	copies, alone := rewrite.CopiesIn(text, reason)
+	if reason == rewrite.ReasonTooLong {
+		copies, alone = true, false
+	}
+	if s.srv.loader == nil || !copies {
 		return s.passQuery(reason)
 	}
 	if s.unsynced {
@@ -30,7 +36,7 @@ func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
 	}
 	var refusal *rewrite.Refusal
 	if reason == rewrite.ReasonMultiStatement {
-		refusal = rewrite.RefuseNamed(string(sql))
+		refusal = rewrite.RefuseNamed(text)
 	}
 	if refusal == nil {
 		var err error
@@ -44,14 +50,19 @@ func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
 	if err := s.dropFrame(); err != nil {
 		return err
 	}
+	if alone && refusal.Answer == nil {
+		refusal.Native = text
+	}
 	t := &copyTask{s: s, inBlock: s.txStatus() == 'T'}
 	return t.refuse(refusal, reason)
 }
 
 // onSeveral relays a Query that does not start with COPY, but may have one.
 func (s *session) onSeveral(sql []byte) error {
-	if _, copies := rewrite.Inner(sql); copies && rewrite.CopiesIn(string(sql), rewrite.ReasonMultiStatement) {
-		return s.passCopy(sql, rewrite.ReasonMultiStatement)
+	if _, copies := rewrite.Inner(sql); copies {
+		if in, _ := rewrite.CopiesIn(string(sql), rewrite.ReasonMultiStatement); in {
+			return s.passCopy(sql, rewrite.ReasonMultiStatement)
+		}
 	}
 	return s.relayOne(entQuery)
 }

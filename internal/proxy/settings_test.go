@@ -69,6 +69,7 @@ func TestSettingsNeverIgnored(t *testing.T) {
 		{"SELECT '" + strings.Repeat("long", 50_000) + "' = ';'; COPY t FROM STDIN", "multi_statement"},
 		{"SET ROLE " + role + "; COPY t FROM STDIN", "multi_statement"},
 		{`COPY "` + b.db + `".public.t FROM STDIN`, "qualified_database"},
+		{"COPY t FROM STDIN /*" + strings.Repeat("long", mib/2) + "*/", "too_long"},
 	} {
 		data := func() *strings.Reader { return strings.NewReader("1\ta\n") }
 		for _, set := range asking {

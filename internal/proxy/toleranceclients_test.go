@@ -101,3 +101,29 @@ func TestTolerancePsql(t *testing.T) {
 		}
 	}
 }
+
+// TestToleranceStaged: with pgbulk.ack = 'staged' a load without its bad rows is
+// answered when it is loaded.
+func TestToleranceStaged(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, nil)
+	c := b.proxied()
+	must(t, c, createT+"; "+setStaged+"; SET pgbulk.max_error_records = 2")
+	for _, tc := range []struct{ data, want, rows string }{
+		{"1\ta\nx\tb\n1\tc\n", "COPY 1", "1 2"},
+		{"x\ta\ny\tb\nz\tc\n", "22P02", "1 2"},
+		{"2\ta\n", "COPY 1", "2 2"},
+	} {
+		o := copyIn(c, copyText, strings.NewReader(tc.data))
+		if o.err != nil {
+			o.tag = o.err.Code
+		}
+		if got := must(t, c, "SELECT concat_ws(' ', (SELECT count(*) FROM t), (SELECT count(*) FROM relyt_sys.relyt_loader_rejects))"); o.tag != tc.want || got != tc.rows {
+			t.Errorf("%q: %s, %s rows and rejects", tc.data, o, got)
+		}
+	}
+	b.wantLedger(map[string]int{"COMPLETED": 2, "FAILED": 1})
+	if got := must(t, c, "SELECT count(*) FROM pgbulk.load WHERE ack = 'staged'"); got != "0" {
+		t.Errorf("%s loads were answered when they were staged", got)
+	}
+}

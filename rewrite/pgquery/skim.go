@@ -44,15 +44,16 @@ func skim(sql string, all []*pg_query.ScanToken) skimmed {
 	return s
 }
 
-// CopiesIn says whether one of the statements of a text is a COPY … FROM STDIN. A
-// text that cannot be scanned may hold one.
-func CopiesIn(sql string) bool {
+// CopiesIn says whether one of the statements of a text is a COPY … FROM STDIN.
+// sure is false where that can't be told: in other encodings than UTF-8. A text
+// that can't be scanned is the server's to refuse.
+func CopiesIn(sql string) (copies, sure bool) {
 	if strings.IndexByte(sql, 0) >= 0 || !utf8.ValidString(sql) {
-		return true
+		return true, false
 	}
 	res, err := pg_query.Scan(sql)
 	if err != nil {
-		return true
+		return false, true
 	}
 	toks := slices.DeleteFunc(res.Tokens, func(t *pg_query.ScanToken) bool {
 		return t.Token == pg_query.Token_SQL_COMMENT || t.Token == pg_query.Token_C_COMMENT
@@ -66,11 +67,11 @@ func CopiesIn(sql string) bool {
 		if len(one) > 0 && one[0].Token == pg_query.Token_COPY {
 			var s skimmed
 			if s.direction(one); s.shape == CopyFrom {
-				return true
+				return true, true
 			}
 		}
 	}
-	return false
+	return false, true
 }
 
 func trimSemicolons(toks []*pg_query.ScanToken) []*pg_query.ScanToken {
