@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -187,6 +188,11 @@ func (s *Server) serveOn(ctx context.Context, cfg Config, port int) error {
 	select {
 	case <-listening:
 		s.Endpoint = "http://" + addr
+		if err := answers(ctx, s.Endpoint); err != nil {
+			stop()
+			<-s.done
+			return err
+		}
 		return nil
 	case <-s.done:
 		stop()
@@ -196,6 +202,21 @@ func (s *Server) serveOn(ctx context.Context, cfg Config, port int) error {
 		<-s.done
 		return context.Cause(ctx)
 	}
+}
+
+// answers waits for the server's first answer, whatever it is: a server that is
+// stopped between listening and serving never closes its listener.
+func answers(ctx context.Context, endpoint string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, endpoint, nil)
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		return fmt.Errorf("ask the server: %w", err)
+	}
+	return response.Body.Close()
 }
 
 // Done is closed when the server has ended, asked for or not.
