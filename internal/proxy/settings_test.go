@@ -100,11 +100,19 @@ func TestSettingsNeverIgnored(t *testing.T) {
 		hangUp(c)
 		must(t, admin, "TRUNCATE t, log")
 	}
-	c := b.proxied()
+}
+
+// TestSettingsAreLookedUp: a setting in the same text counts, and one in force where
+// the inspection fails for want of a right that the COPY does not need.
+func TestSettingsAreLookedUp(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, Options{}, nil)
+	admin, c := b.direct(), b.proxied()
+	role := b.pg.NewRole(t, "")
+	must(t, admin, createT+"; GRANT INSERT (id, note), SELECT ON t TO "+role)
 	if o := copyIn(c, "SET pgbulk.label = 'x'; COPY t FROM STDIN", strings.NewReader("1\ta\n")); o.err == nil || o.err.Code != "0A000" {
 		t.Errorf("set in the same text: %s", o)
 	}
-	// Where the inspection fails for want of a right that the COPY does not need.
 	must(t, c, "SET ROLE "+role+"; SET pgbulk.on_conflict = nothing")
 	if o := copyIn(c, "COPY t (id, note) FROM STDIN", strings.NewReader("1\ta\n")); o.err == nil || o.err.Code != "0A000" {
 		t.Errorf("rights to columns: %s", o)
