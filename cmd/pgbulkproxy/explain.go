@@ -42,6 +42,8 @@ type explanation struct {
 	Plan []string `json:"plan,omitempty"`
 	// whole: the statement is never held, however small it is.
 	whole bool
+	// read: it goes like that with routing.reads only.
+	read bool
 }
 
 // Run implements the command.
@@ -83,6 +85,9 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 		return &explanation{Decision: rewrite.Refuse, Reason: reason, Detail: refusal.Error()}, nil
 	}
 	if stmt == nil {
+		if x, err := explainRead(ctx, conn, sql); x != nil || err != nil {
+			return x, err
+		}
 		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
 	}
 	if reason := stmt.Inspectable(conn.ParameterStatus); reason != rewrite.ReasonNone {
@@ -206,6 +211,8 @@ func (x *explanation) writeText(w io.Writer) error {
 	}
 	switch {
 	case x.whole:
+	case x.read:
+		b.WriteString("With routing.reads = on; else the statement is relayed, and sees the main table alone.\n")
 	case x.Decision == rewrite.Stream:
 		b.WriteString("An INSERT with fewer rows than insert.min_rows is relayed; from insert.stage_bytes on its rows go through files.\n")
 	case x.Decision == rewrite.Stage:
