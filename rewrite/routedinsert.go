@@ -86,13 +86,16 @@ type RoutedPiece struct {
 }
 
 // RoutedByTable makes at most one piece of the rows for each table; aux says of
-// each row whether it is the auxiliary table's.
+// each row whether it is the auxiliary table's. No rows at all are the main table's.
 func RoutedByTable(aux []bool) []RoutedPiece {
 	var out []RoutedPiece
 	for _, t := range []bool{false, true} {
 		if slices.Contains(aux, t) {
 			out = append(out, RoutedPiece{t, 0, len(aux)})
 		}
+	}
+	if out == nil {
+		return []RoutedPiece{{}}
 	}
 	return out
 }
@@ -105,6 +108,9 @@ func RoutedByRuns(aux []bool) []RoutedPiece {
 			out = append(out, RoutedPiece{a, i, i})
 		}
 		out[len(out)-1].To++
+	}
+	if out == nil {
+		return []RoutedPiece{{}}
 	}
 	return out
 }

@@ -27,7 +27,8 @@
 //     (copyend.go).
 //  6. An INSERT of many rows stays in the client's buffer while an insertTask
 //     sends it on in another form (insert.go, insertstream.go, insertstage.go;
-//     batch.go and batchrun.go for the extended protocol).
+//     batch.go and batchrun.go for the extended protocol). Into a routed table it
+//     is a routedInsert, in pieces (routed.go).
 //  7. Where pgbulk.coalesce asks for it, consecutive INSERTs are answered and kept
 //     as a run, which ends, and is sent, before any other message is looked at
 //     (coalesce.go).

@@ -162,10 +162,8 @@ func (s *session) onInsert() error {
 	}
 	if ok, err := s.waitIdle(); err != nil {
 		return err
-	} else if !ok && s.mayRoute(body) {
-		return s.refuseRouted(rewrite.ReasonInPipeline)
 	} else if !ok {
-		return s.passInsert(rewrite.ReasonInPipeline)
+		return s.behindPipeline(body)
 	}
 	switch s.txStatus() {
 	case 'E':
@@ -343,7 +341,9 @@ func (t *insertTask) decide() (rewrite.Decision, error) {
 	t.insp, t.opened = insp, true
 	s.coal.learn(insp.Coalesces())
 	if insp.Routing != nil {
-		if err := t.enter(); err != nil || t.routed() {
+		if err := t.enter(); err == nil && t.several && t.refused != nil && s.txStatus() == 'E' {
+			return rewrite.Decision{}, t.refused
+		} else if err != nil || t.routed() {
 			return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonRouted}, err
 		}
 	}

@@ -54,7 +54,7 @@ func (s *session) routeBody(body []byte) error {
 		return t.run(frame.HeaderLen + len(body))
 	}
 	if s.unsynced {
-		return s.refuseRouted(rewrite.ReasonInPipeline)
+		return s.behindPipeline(sql)
 	}
 	s.mu.Lock()
 	s.statements.forget(nil) // a Query drops the unnamed statement
@@ -62,7 +62,7 @@ func (s *session) routeBody(body []byte) error {
 	if ok, err := s.waitIdle(); err != nil {
 		return err
 	} else if !ok {
-		return s.refuseRouted(rewrite.ReasonInPipeline)
+		return s.behindPipeline(sql)
 	}
 	if s.txStatus() == 'E' {
 		return s.passInsert(rewrite.ReasonFailedTransaction)
@@ -298,6 +298,15 @@ func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr
 	in := r.t.insp
 	return in.Routing.Refuse(in, rewrite.ReasonRoutedText).ErrorResponse().
 		With('H', "Send the INSERT as a statement of its own."), nil
+}
+
+// behindPipeline handles a Query behind messages that are not answered yet, where nothing
+// can be asked: it is relayed, unless its table is known to be one that may be routed.
+func (s *session) behindPipeline(text []byte) error {
+	if s.known != nil && s.known.Set() != nil && s.mayRoute(text) {
+		return s.refuseRouted(rewrite.ReasonInPipeline)
+	}
+	return s.passInsert(rewrite.ReasonInPipeline)
 }
 
 // refuseRouted answers a Query that cannot be looked at with an error of the

@@ -69,8 +69,8 @@ BEGIN
 	END LOOP;
 END $do$`
 
-// misplaced lists rows that are not in the table that their routes say.
-const misplaced = `DO $do$
+// outOfPlace lists rows that are not in the table that their routes say.
+const outOfPlace = `DO $do$
 DECLARE t record; n int;
 BEGIN
 	FOR t IN SELECT c.oid, a.oid AS aux, r.oid::regclass AS routes FROM pg_class c JOIN pg_class a ON a.relname = c.relname || '_relyt_massive_group' AND a.relnamespace = c.relnamespace
@@ -123,7 +123,7 @@ func differRouted(t *testing.T, column string, files []string, skip map[string]s
 		}},
 		AfterCase: func(t testing.TB, _, db string, _ *pgtest.Case) {
 			conn := pg.Connect(t, db, "postgres")
-			if _, err := conn.PgConn().Exec(t.Context(), fmt.Sprintf(misplaced, column)).ReadAll(); err != nil {
+			if _, err := conn.PgConn().Exec(t.Context(), fmt.Sprintf(outOfPlace, column)).ReadAll(); err != nil {
 				t.Error(err)
 			}
 			_ = conn.Close(t.Context())
