@@ -47,6 +47,7 @@ func (s *session) rememberInsert(name, rest []byte) {
 			alone := max(cfg.InsertMinRowsAlone-cfg.InsertMinRows, 0)
 			st.enough, _ = rewrite.ManyRows(st.sql, true, max(n, cfg.InsertMinRows)+2*alone, opts)
 		}
+		st.several, _ = rewrite.ManyRows(st.sql, true, 2, opts)
 	}
 	s.statements.add(string(name), &prepared{insert: st})
 }
@@ -58,6 +59,13 @@ func endsWithRows(sql []byte) bool {
 	return len(bytes.Trim(last, "0123456789 \t\r\n);")) == 0
 }
 
+// A statement whose runs were long is sent on from rowsAhead rows on, before the
+// end of the run is there; and no more when shortRunsInARow were short.
+const (
+	rowsAhead       = 24
+	shortRunsInARow = 2
+)
+
 // lookAhead looks at a Bind and at what follows it.
 func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) lookedAhead {
 	p := bind.ahead
@@ -68,16 +76,21 @@ func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) l
 		return batchTake
 	}
 	again := s.last != nil || s.lastBatch != nil && bytes.Equal(s.lastBatch.sql, st.sql)
-	if st.many && again && s.status == 'T' {
+	if st.many && again && s.inBlock() {
 		return batchTake
 	}
 	enough, rows := max(s.enoughRows(again), s.srv.cfg.InsertMinRowsBatch), 0
+	runs, per := 0, 1 // Executes, and the rows of each
+	ahead := st.long && s.last != nil && s.on != nil && s.status == 'T' && !s.unsynced
 	for at := 0; ; {
 		f, ok := frameAt(p[at:])
 		if !ok {
+			if ahead && rows >= rowsAhead {
+				return batchTake
+			}
 			// To wait for the rest keeps the server from working on the begin: not
 			// where the run before was too short.
-			if len(p) >= maxUndecided || st.short {
+			if len(p) >= maxUndecided || st.short >= shortRunsInARow {
 				return batchRelay
 			}
 			return batchUndecided
@@ -87,17 +100,23 @@ func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) l
 		case f.typ == 'B' && bindsUnnamedPortal(body, name):
 		case f.typ == 'D' && isPortal(body, ""):
 		case f.typ == 'E' && runsUnnamedPortal(body):
-			if rows++; rows >= enough {
-				st.short = false
+			if runs++; runs == 2 && st.several {
+				per = st.rows(s)
+			}
+			if rows = runs * per; rows >= enough {
+				st.short, st.long = 0, true
 				return batchTake
 			}
 		default:
 			if rows > 1 || st.many {
 				s.srv.metrics.pass(rewrite.KindInsert, rewrite.ReasonSmall)
 			}
-			s.lastBatch, st.short = nil, true
+			s.lastBatch = nil
+			if st.short++; st.short >= shortRunsInARow {
+				st.long = false
+			}
 			s.plain = bind.at + at - len(f.raw()) // none of them is looked at again
-			if (st.many || rows >= s.srv.cfg.InsertMinRows) && s.status == 'T' {
+			if (st.many || rows >= s.srv.cfg.InsertMinRows) && s.inBlock() {
 				s.lastBatch = st
 			}
 			return batchRelay
@@ -134,6 +153,7 @@ type batch struct {
 	// expect is what may come next: a Bind (or the Sync), an Execute (or a
 	// Describe), or 0 for nothing.
 	expect byte
+	cut    bool // what comes next is not its Sync, but another statement
 	// binds is how many Binds there are, and described how many of them a Describe
 	// follows.
 	binds, described int
@@ -177,11 +197,17 @@ func (s *session) gatherNext(b *batch) (rewrite.Reason, error) {
 	if !s.reserve(b, end) {
 		return rewrite.ReasonMemory, nil
 	}
-	if !b.take(&f) {
-		return rewrite.ReasonInPipeline, nil
+	if b.take(&f) {
+		b.size = end
+		return rewrite.ReasonNone, nil
 	}
-	b.size = end
-	return rewrite.ReasonNone, nil
+	switch p := s.cr.Buffered()[b.size:]; s.cut(b, &f, p) {
+	case batchTake:
+		return rewrite.ReasonNone, nil
+	case batchUndecided:
+		return rewrite.ReasonNone, s.cr.Need(end + frame.HeaderLen + 1) // and again
+	}
+	return rewrite.ReasonInPipeline, nil
 }
 
 // needNext reads the next frame of a run into the buffer.

@@ -28,6 +28,10 @@ type binaryCopy struct {
 	// per is how many rows one COPY gets, in how many there are already.
 	per, in int
 	start   int // of the CopyData at hand in what is being written
+	// sql is set where the number of COPYs is not known beforehand: each gets a
+	// Query of its own, and queries counts those behind the first.
+	sql     string
+	queries int
 }
 
 // binaryCopy returns nil where the run does not go in binary.
@@ -47,8 +51,7 @@ func (t *insertTask) binaryCopy() *binaryCopy {
 func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 	b := t.batch
 	total, copies := b.binds*b.st.stmt.Rows, 1
-	// What the server checks at the end of a statement may need all rows.
-	if total <= maxSplitRows && !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion {
+	if total <= maxSplitRows && t.splits() {
 		c.per = rowsPerCopy
 		copies = (total + c.per - 1) / c.per
 	}
@@ -57,6 +60,23 @@ func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 	out, ok := b.appendBinary(out, c, t.s.cr.Buffered())
 	t.out = c.end(out)
 	return ok
+}
+
+// splits says whether the rows may go in several COPYs: what the server checks
+// at the end of a statement may need all of them.
+func (t *insertTask) splits() bool {
+	return !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
+}
+
+// next goes on with another COPY.
+func (c *binaryCopy) next(out []byte) []byte {
+	if out = c.end(out); c.sql != "" {
+		out = frame.AppendString(out, 'Q', c.sql)
+		if c.queries++; c.queries*c.per >= maxSplitRows {
+			c.per = math.MaxInt
+		}
+	}
+	return c.begin(out)
 }
 
 // begin begins the data of a COPY.
@@ -84,13 +104,14 @@ func (c *binaryCopy) end(out []byte) []byte {
 // appendBinary appends the rows of those Binds that were not yet encoded.
 func (b *batch) appendBinary(out []byte, c *binaryCopy, buffered []byte) ([]byte, bool) {
 	for at := b.encoded; at < b.size; {
-		f, _ := frameAt(buffered[at:])
-		at += len(f.raw())
+		typ, size, _ := frame.Head(buffered[at:])
+		body := buffered[at+frame.HeaderLen:][:size]
+		at += frame.HeaderLen + size
 		var ok bool
-		if f.typ != 'B' {
+		if typ != 'B' {
 			continue
 		}
-		if out, ok = b.appendBind(out, c, f.body()); !ok {
+		if out, ok = b.appendBind(out, c, body); !ok {
 			return out, false
 		}
 	}
@@ -107,7 +128,7 @@ func (b *batch) appendBind(out []byte, c *binaryCopy, body []byte) ([]byte, bool
 	for c.rows.Left() > 0 {
 		switch {
 		case c.in == c.per:
-			out = c.begin(c.end(out))
+			out = c.next(out)
 		case len(out)-c.start > maxCopyData:
 			out = c.open(c.close(out))
 		}

@@ -30,7 +30,7 @@ func (s *session) onBatch() error {
 		return s.passBatch(rewrite.ReasonInPipeline, 1)
 	}
 	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B'}
-	reason, err := s.gather(b, s.streamBinds())
+	reason, err := s.gather(b, b.bindsOf(s.streamBinds()))
 	defer func() { s.srv.loader.Memory().Return(b.reserved) }()
 	if err != nil {
 		return err // the client is gone: without a Sync nothing of it would stay
@@ -58,6 +58,8 @@ func (s *session) onBatch() error {
 		return s.passBatch(rewrite.ReasonInPipeline, b.size)
 	case s.txStatus() == 'E':
 		return s.passBatch(rewrite.ReasonFailedTransaction, b.size)
+	case b.cut && s.txStatus() != 'T':
+		return s.passBatch(rewrite.ReasonInPipeline, b.size)
 	}
 	return s.runBatch(b)
 }
@@ -93,7 +95,7 @@ func (s *session) judgeBatch(b *batch) rewrite.Reason {
 		return rewrite.ReasonTooLong
 	case b.limited && stmt.Returning != "":
 		return rewrite.ReasonRowLimit
-	case b.binds*stmt.Rows < s.srv.cfg.InsertMinRows:
+	case b.expect == 0 && b.binds*stmt.Rows < s.srv.cfg.InsertMinRows:
 		return rewrite.ReasonSmall
 	case b.binds > 1 && stmt.Conflict != rewrite.ConflictError:
 		return rewrite.ReasonBatchConflict

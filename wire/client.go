@@ -150,6 +150,7 @@ func (s *session) keepInsert(typ byte) {
 	switch {
 	case typ == 'D' || typ == 'C' || typ == 'S' || typ == 'H':
 	case typ == 'P' && s.parsedInsert:
+	case (typ == 'B' || typ == 'E') && s.boundSame:
 	default:
 		s.last = nil
 	}
@@ -186,7 +187,9 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 		if act, relay := s.bindFrame(f); !relay {
 			return act, false
 		}
-		s.pushExtended(entBind, true)
+		s.pushPipelined(entBind)
+		s.pipe.bound(s.bound)
+		s.executed = true
 	case 'E':
 		if len(s.reads.portals) > 0 {
 			if !f.whole() {
@@ -195,7 +198,11 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 				return actChangeExecute, false
 			}
 		}
-		s.pushExtended(entExecute, true)
+		unnamed := f.whole() && runsUnnamedPortal(f.body())
+		s.boundSame = s.boundSame && unnamed
+		s.pushPipelined(entExecute)
+		s.pipe.runs(unnamed)
+		s.executed = true
 	case 'D':
 		s.pushExtended(entDescribe, false)
 	case 'C':
@@ -224,8 +231,18 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 }
 
 func (s *session) pushExtended(e entry, executes bool) {
+	s.pushPipelined(e)
+	if executes {
+		s.executed, s.pipe.block = true, false // it may be a COMMIT
+	}
+}
+
+// pushPipelined is pushExtended for who notes what the message executes.
+func (s *session) pushPipelined(e entry) {
+	if !s.unsynced {
+		s.pipe = pipeline{block: s.queue.idle() && s.status == 'T'}
+	}
 	s.unsynced = true
-	s.executed = s.executed || executes
 	s.queue.push(e)
 }
 
@@ -345,6 +362,8 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 			s.parsedInsert = true
 		} else if kind == rewrite.KindInsert {
 			s.statements.missed(name)
+		} else if kind == rewrite.KindNone && complete && isBegin(sql) {
+			s.statements.add(string(name), &prepared{begin: true})
 		}
 	}
 	s.pushExtended(entParse, false)
@@ -353,6 +372,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 
 // bindFrame stops at a Bind that is a COPY's, or brings rows to insert.
 func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
+	s.bound, s.boundSame = nil, false
 	if len(s.reads.changes) > 0 {
 		if f.open() {
 			return actFill, false
@@ -368,6 +388,9 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 		return actFill, !f.open()
 	}
 	st := s.statements.find(name)
+	if bindsUnnamedPortal(f.body(), name) {
+		s.bound = s.statements.known(name)
+	}
 	routed := f.at >= s.cleared && s.routedBind(name)
 	switch {
 	case routed && (st == nil || f.at < s.plain):
@@ -395,6 +418,7 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 			return actRoutedBind, false
 		}
 	}
+	s.boundSame = s.bound != nil && s.bound.insert != nil && s.last.lasts(s.bound.insert.stmt)
 	return actFill, true
 }
 

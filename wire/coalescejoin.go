@@ -183,7 +183,7 @@ func (r *run) bind(f clientFrame) (size int, state lookedAhead) {
 		r.reset(was)
 		return 0, batchRelay
 	}
-	r.s.unsynced, r.s.executed = true, true
+	r.s.unsynced, r.s.executed, r.s.pipe = true, true, pipeline{}
 	r.kept = append(append(r.kept, f.raw()...), f.ahead[u.execute:u.size]...)
 	r.replies = b.appendBound(r.replies, u.described, nil)
 	r.took(n)
@@ -199,7 +199,7 @@ func (r *run) parseAgain(raw []byte) bool {
 	if len(r.batch.name) > 0 || !s.statements.unnamedConfirmed || !bytes.Equal(raw, s.statements.unnamed) {
 		return false
 	}
-	s.unsynced = true
+	s.unsynced, s.pipe = true, pipeline{}
 	r.replies = frame.Append(r.replies, '1', nil)
 	return true
 }

@@ -165,7 +165,7 @@ func (t *copyTask) endLoad(end bulk.Frame, err error) error {
 func (t *copyTask) replySuccess(rows int64) error {
 	out := frame.AppendString(nil, 'C', fmt.Sprintf("COPY %d", rows))
 	if t.extended() {
-		t.s.unsynced, t.s.executed = true, true
+		t.s.unsynced, t.s.executed, t.s.pipe = true, true, pipeline{}
 		t.s.commitSync = t.load.CommitLater()
 		if err := t.s.writeClient(out); err != nil {
 			return err

@@ -15,6 +15,10 @@ type flight struct {
 	size     int // of the client's message, which is still in its buffer
 	reserved int64
 	rest     []byte // of what was not written yet
+	// rows sends a batch whose Sync has not come yet (batchflight.go), and reason
+	// says why it is none after all.
+	rows   *rowStream
+	reason rewrite.Reason
 }
 
 // maxFlight bounds the messages that are encoded on the loop, where others wait.
@@ -42,17 +46,28 @@ func (s *session) loopInsert() bool {
 // fly writes what a flight sends.
 func (s *session) fly(fl *flight) bool {
 	s.flight = fl
+	return s.flyOn(fl)
+}
+
+func (s *session) flyOn(fl *flight) bool {
 	n, err := s.on.server.TryWrite(fl.t.out)
 	fl.rest = fl.t.out[n:]
 	return err == nil
 }
 
 // loopBatch is loopInsert for the run of Binds at the front of the buffer. Where
-// the run has not wholly come it waits for more.
+// the run has not wholly come its begin is sent, or it waits for more.
 func (s *session) loopBatch() bool {
-	t, size := s.sameBatch()
+	t := s.sameBatch()
 	if t == nil {
-		return size > 0
+		return false
+	}
+	size := t.batch.size
+	if t.batch.expect != 0 {
+		if t.batch.binds > 0 && t.waits() {
+			return s.flyOpen(t)
+		}
+		return len(s.cr.Buffered()) < maxFlight && t.batch.binds < s.streamBinds()
 	}
 	fl := &flight{t: t, size: size, reserved: 2 * int64(size)}
 	if !s.srv.loader.Memory().Reserve(fl.reserved) {
@@ -67,9 +82,9 @@ func (s *session) loopBatch() bool {
 	return s.fly(fl)
 }
 
-// sameBatch returns a task for a run that needs no inspection, and the run's
-// size; or, without a task, how much of it has come, if the rest may come yet.
-func (s *session) sameBatch() (*insertTask, int) {
+// sameBatch returns a task for a run that needs no inspection, or for what has
+// come of it yet.
+func (s *session) sameBatch() *insertTask {
 	p := s.cr.Buffered()
 	bind, _ := frameAt(p)
 	name, ok := bindStatement(bind.body())
@@ -78,33 +93,39 @@ func (s *session) sameBatch() (*insertTask, int) {
 	idle := s.atRest() && s.status == 'T'
 	s.mu.Unlock()
 	if !ok || !idle || s.last == nil || s.unsynced || s.insertRest > 0 || st == nil || st.insert == nil {
-		return nil, 0
+		return nil
 	}
-	b := &batch{st: st.insert, name: name, expect: 'B', r: &s.resolver}
+	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B', r: &s.resolver}
 	for b.expect != 0 {
 		f, whole := frameAt(p[b.size:])
-		if b.size+frame.HeaderLen+f.size > maxFlight || b.binds >= s.streamBinds() {
-			return nil, 0
+		if b.size+frame.HeaderLen+f.size > maxFlight {
+			return nil
 		}
 		if !whole {
-			return nil, len(p)
+			break
 		}
-		if !b.take(&f) {
-			return nil, 0
+		if b.take(&f) {
+			b.size += len(f.raw())
+			continue
 		}
-		b.size += len(f.raw())
+		state := s.cut(b, &f, p[b.size:])
+		if state == batchUndecided {
+			break
+		} else if state == batchRelay {
+			return nil
+		}
 	}
 	if limit := s.srv.cfg.InsertStageBytes; limit >= 0 && int64(b.size) >= limit || b.size > s.srv.cfg.InsertMaxBytes {
-		return nil, 0
+		return nil
 	}
-	if s.judgeBatch(b) != rewrite.ReasonNone || !s.last.fits(b.st.stmt) || !b.st.stmt.Reusable(s.last.insp) {
-		return nil, 0
+	if s.judgeBatch(b) != rewrite.ReasonNone || !s.last.lasts(b.st.stmt) {
+		return nil
 	}
 	t := &insertTask{s: s, stmt: b.st.stmt, batch: b, insp: s.last.insp, inBlock: true}
-	if d := rewrite.ClassifyInsert(t.stmt, t.insp, rewrite.Caps{InBlock: true, Params: true, Several: b.binds > 1}); d.Method != rewrite.MethodRows {
-		return nil, 0
+	if d := rewrite.ClassifyInsert(t.stmt, t.insp, rewrite.Caps{InBlock: true, Params: true, Several: b.binds > 1 || b.expect != 0}); d.Method != rewrite.MethodRows {
+		return nil
 	}
-	return t, b.size
+	return t
 }
 
 // flightDown takes the server's answers. It answers false to land.
@@ -129,7 +150,7 @@ func (s *session) flightDown() bool {
 			s.flight.t.note(f.typ, f.body())
 		}
 		s.sr.Discard(len(f.raw()))
-		if s.flight.t.ready == 0 {
+		if s.flight.t.ready == 0 && !s.flight.open() {
 			return s.endFlight()
 		}
 	}
@@ -143,8 +164,9 @@ func (s *session) endFlight() bool {
 	}
 	s.srv.metrics.count(rewrite.KindInsert, streamedRows)
 	batch := fl.t.batch != nil
+	size := fl.end()
 	s.dropFlight()
-	out := fl.t.reply(fl.size)
+	out := fl.t.reply(size)
 	n, err := o.client.TryWrite(out)
 	if err != nil {
 		o.down, o.downSeen = out[n:], 0
@@ -161,6 +183,9 @@ func (s *session) endFlight() bool {
 // dropFlight ends a flight.
 func (s *session) dropFlight() {
 	s.srv.loader.Memory().Return(s.flight.reserved)
+	if b := s.flight.t.batch; b != nil {
+		s.srv.loader.Memory().Return(b.reserved)
+	}
 	s.giveBuffer(s.flight.t.out)
 	s.flight = nil
 }
@@ -172,14 +197,25 @@ func (s *session) finishFlight() error {
 	in := s.inject()
 	s.drive()
 	var err error
-	if len(fl.rest) > 0 {
+	reason := fl.reason
+	switch {
+	case fl.open() || reason != rewrite.ReasonNone:
+		reason, err = t.streamOn(in, fl.rows, fl.rest, reason)
+		t.out = nil // streamOn has given it back
+	case len(fl.rest) > 0:
 		err = s.writeServer(fl.rest)
-	}
-	if err == nil {
-		err = t.collect(in)
+		fallthrough
+	default:
+		if err == nil {
+			err = t.collect(in)
+		}
 	}
 	in.release()
+	size := fl.end()
 	s.dropFlight()
 	t.out = nil
-	return t.sent(err, streamedRows, fl.size)
+	if fl.rows != nil {
+		return t.streamed(reason, err)
+	}
+	return t.sent(err, streamedRows, size)
 }

@@ -83,7 +83,7 @@ const maxShape = 4 << 10
 // either it has left its inspection, or this one's will serve those that follow.
 // It holds s.mu.
 func (s *session) enoughRows(again bool) int {
-	if again && s.status == 'T' {
+	if again && s.inBlock() {
 		return s.srv.cfg.InsertMinRows
 	}
 	return max(s.srv.cfg.InsertMinRows, s.srv.cfg.InsertMinRowsAlone)
@@ -358,6 +358,12 @@ func (t *insertTask) opening() *opening {
 	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
 }
 
+// lasts says whether what was left is still true when the statement has run as
+// the client sent it.
+func (l *lastInsert) lasts(stmt *rewrite.InsertStatement) bool {
+	return l != nil && stmt != nil && l.fits(stmt) && stmt.Reusable(l.insp)
+}
+
 func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {
 	return l.schema == stmt.Schema && l.table == stmt.Table && (l.columns == nil) == (stmt.Columns == nil) && slices.Equal(l.columns, stmt.Columns)
 }
@@ -435,6 +441,10 @@ func (t *insertTask) reply(size int) []byte {
 		s.unsynced, s.executed = false, false
 	}
 	s.cr.Discard(size)
+	if t.batch != nil && t.batch.cut {
+		s.unsynced, s.executed, s.pipe = true, true, pipeline{block: true, ran: true}
+		return out
+	}
 	out = append(out, s.takePending()...)
 	return readyFrame(out, s.txStatus())
 }
@@ -475,6 +485,13 @@ func (t *insertTask) fail(e *pgerr.Error, size int) error {
 			return err
 		}
 	}
-	out = append(errorFrame(out, e), s.takePending()...)
-	return s.writeClient(readyFrame(out, s.txStatus()))
+	out = errorFrame(out, e)
+	if t.batch != nil && t.batch.cut {
+		s.unsynced = true
+		if err := s.writeClient(out); err != nil {
+			return err
+		}
+		return s.discardToSync()
+	}
+	return s.writeClient(readyFrame(append(out, s.takePending()...), s.txStatus()))
 }

@@ -286,11 +286,11 @@ var errSkipping = errors.New("skipping to Sync")
 
 // syncAhead brings the session to rest in the middle of extended messages: if
 // some came since the last Sync it sends a Sync of the proxy's own. That is harmless
-// where nothing was bound or executed since the last Sync; else it answers
-// false.
+// where nothing was bound or executed since the last Sync, and in a block; else it
+// answers false.
 func (s *session) syncAhead() (ok bool, err error) {
 	if s.unsynced {
-		if s.executed {
+		if s.executed && !s.pipe.block {
 			return false, nil
 		}
 		s.mu.Lock()

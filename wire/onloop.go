@@ -175,9 +175,12 @@ func (s *session) Ready(c *evloop.Conn, readable, _ bool) {
 		return
 	}
 	var ok bool
-	if c == o.client {
-		ok = s.flight == nil && s.loopUp()
-	} else {
+	switch {
+	case c == o.client && s.flight != nil:
+		ok = s.flightUp()
+	case c == o.client:
+		ok = s.loopUp()
+	default:
 		ok = s.loopDown()
 	}
 	if !ok {

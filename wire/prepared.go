@@ -10,7 +10,7 @@ import (
 )
 
 // preparedStatements remembers which prepared statements of the session are
-// COPY … FROM STDIN or INSERT. It forgets rather than be wrong: a statement that
+// COPY … FROM STDIN, INSERT or BEGIN. It forgets rather than be wrong: a statement that
 // is not here is relayed. It is guarded by session.mu.
 type preparedStatements struct {
 	byName map[string]*prepared
@@ -26,8 +26,8 @@ type preparedStatements struct {
 	forgot, lostInsert bool
 }
 
-// prepared is one statement: a COPY or an INSERT, or another one that the server
-// was asked for.
+// prepared is one statement: a COPY, an INSERT or a BEGIN, or another one that the
+// server was asked for.
 type prepared struct {
 	copy   *rewrite.CopyStatement
 	insert *preparedInsert
@@ -35,6 +35,7 @@ type prepared struct {
 	passes rewrite.Reason
 	// unsure: the server may have another one by this name, or none.
 	unsure bool
+	begin  bool
 	// confirmed: a ReadyForQuery came after the Parse, and no error before it.
 	confirmed bool
 }
@@ -49,8 +50,12 @@ type preparedInsert struct {
 	many, enough bool
 	// all: it is taken also if its rows go as text or as arrays.
 	all bool
-	// short: the last run of it had too few rows.
-	short bool
+	// several: it has more than one row.
+	several bool
+	// short is how many runs of it in a row had too few rows; long: one had enough
+	// before.
+	short int
+	long  bool
 
 	// routed says, by the names of version routedBy-1, whether it may be into a
 	// routed table.
@@ -122,6 +127,14 @@ func (p *preparedStatements) find(name []byte) *prepared {
 		return c
 	}
 	return nil
+}
+
+// known returns the COPY, INSERT or BEGIN of a name, or nil.
+func (p *preparedStatements) known(name []byte) *prepared {
+	if c := p.byName[string(name)]; c != nil && c.begin && !c.unsure {
+		return c
+	}
+	return p.find(name)
 }
 
 // parsing notes a Parse message that goes to the server: whatever had its name
@@ -236,6 +249,19 @@ func (i *preparedInsert) statement(maxBytes int, opts values.Options) (*rewrite.
 		}
 	}
 	return i.stmt, i.reason
+}
+
+// rows is how many rows one Bind brings, 1 where that is not known. It holds s.mu.
+func (i *preparedInsert) rows(s *session) int {
+	if i.several && !i.parsed {
+		if opts, ok := s.insertOptions(); ok {
+			_, _ = i.statement(s.srv.cfg.MaxStatement, opts)
+		}
+	}
+	if i.stmt == nil {
+		return 1
+	}
+	return i.stmt.Rows
 }
 
 // binary returns what makes rows in binary, nil where only text is known.

@@ -345,7 +345,7 @@ func (x *routedExec) runThrough() error {
 		s.queue.push(e)
 	}
 	s.mu.Unlock()
-	s.unsynced, s.executed, s.last = true, true, nil
+	s.unsynced, s.executed, s.pipe, s.last = true, true, pipeline{}, nil
 	s.srv.metrics.count(rewrite.KindInsert, routedWay)
 	if err := s.writeServer(x.out); err != nil {
 		return err

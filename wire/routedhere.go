@@ -66,7 +66,7 @@ func (x *routedExec) runHere() (*pgerr.Error, error) {
 		r.reply = h.reply
 		return failed, nil
 	}
-	s.unsynced, s.executed, s.last = true, true, nil
+	s.unsynced, s.executed, s.pipe, s.last = true, true, pipeline{}, nil
 	s.srv.metrics.count(rewrite.KindInsert, routedWay)
 	s.cr.Discard(r.size)
 	s.plain, s.cleared = max(0, s.plain-r.size), 0

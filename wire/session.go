@@ -113,6 +113,10 @@ type session struct {
 	lastBatch  *preparedInsert
 	// parsedInsert: the frame at hand is a Parse of an INSERT.
 	parsedInsert bool
+	// boundSame: the unnamed portal is of an INSERT after which last is still true.
+	boundSame bool
+	bound     *prepared // what the Bind at hand binds the unnamed portal to, if it is known
+	pipe      pipeline
 	resolver     resolver
 	// flight is an INSERT that the event loop has sent on.
 	flight *flight

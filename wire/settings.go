@@ -123,7 +123,7 @@ func (s *session) guard(reason rewrite.Reason) error {
 	for _, e := range []entry{entClose, entParse, entBind, entGuard, entClose, entClose} {
 		s.queue.push(e | hideReplies)
 	}
-	s.unsynced, s.executed = true, true
+	s.unsynced, s.executed, s.pipe = true, true, pipeline{}
 	s.mu.Unlock()
 	const z = "\x00"
 	statement, portal := []byte("S"+guardName+z), []byte("P"+guardName+z)

@@ -130,9 +130,10 @@ func (c *Conn) Detach() {
 	c.mu.Unlock()
 }
 
-// Watch says what the handler waits for from here on.
+// Watch says what the handler waits for from here on. The end of the connection
+// it is told in any case.
 func (c *Conn) Watch(input, output bool) error {
-	want := uint32(syscall.EPOLLONESHOT)
+	want := uint32(syscall.EPOLLONESHOT | syscall.EPOLLRDHUP)
 	if input || output {
 		want = 0
 	}
