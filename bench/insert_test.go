@@ -58,7 +58,7 @@ func TestMissingPrograms(t *testing.T) {
 	t.Parallel()
 	l := &lab{opts: options{Python: "/no/python", Pgjdbc: "/no/jar"}, tmp: t.TempDir()}
 	for name, prepare := range map[string]func(context.Context, *lab) ([]string, error){
-		"psycopg 3: fork/exec /no/python": preparePython, "without ": prepareJava,
+		"psycopg 3: fork/exec /no/python": preparePython, "without ": prepareJava(""),
 	} {
 		var skip skipError
 		if _, err := prepare(t.Context(), l); !errors.As(err, &skip) || !strings.Contains(skip.Error(), name) {

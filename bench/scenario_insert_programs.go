@@ -36,7 +36,8 @@ type insertProgram struct {
 func insertPrograms() []scenario {
 	var all []scenario
 	for _, s := range []insertProgram{
-		{"insert-jdbc", fmt.Sprintf("pgjdbc executeBatch of %d single rows a batch in one transaction", batchRows), prepareJava},
+		{"insert-jdbc", fmt.Sprintf("pgjdbc executeBatch of %d single rows a batch in one transaction", batchRows), prepareJava("")},
+		{"insert-jdbc-rewrite", "the same with " + rewriteBatched, prepareJava(rewriteBatched)},
 		{"insert-psycopg3", "psycopg 3 executemany of all rows in one transaction", preparePython},
 	} {
 		all = append(all, scenario{name: s.name, summary: s.summary, run: s.run})
@@ -77,9 +78,23 @@ func parseSeconds(out string) (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// prepareJava compiles the program beforehand: the compiler would otherwise run
+// rewriteBatched has pgjdbc join single rows to statements of 128 rows.
+const rewriteBatched = "reWriteBatchedInserts=true"
+
+// prepareJava gives the connection an option.
+func prepareJava(option string) func(context.Context, *lab) ([]string, error) {
+	return func(ctx context.Context, l *lab) ([]string, error) {
+		command, err := compileJava(ctx, l)
+		if err == nil && option != "" {
+			command = append(command, option)
+		}
+		return command, err
+	}
+}
+
+// compileJava compiles the program beforehand: the compiler would otherwise run
 // in the same process and warm it up.
-func prepareJava(ctx context.Context, l *lab) ([]string, error) {
+func compileJava(ctx context.Context, l *lab) ([]string, error) {
 	for _, tool := range []string{"java", "javac"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, skipError("without a JDK: " + err.Error())

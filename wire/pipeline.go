@@ -46,11 +46,12 @@ func (s *session) inBlock() bool {
 	return s.status == 'T'
 }
 
-// isBegin says whether a statement can't be another than BEGIN.
-func isBegin(sql []byte) bool {
+// isBegin says whether a statement, of which the text is at the front of p and ends
+// with a zero byte, can't be another than BEGIN.
+func isBegin(p []byte) bool {
 	const word = "BEGIN"
-	return len(sql) >= len(word) && bytes.EqualFold(sql[:len(word)], []byte(word)) &&
-		(len(sql) == len(word) || bytes.IndexByte([]byte(" ;\t\r\n"), sql[len(word)]) >= 0)
+	return len(p) > len(word) && bytes.EqualFold(p[:len(word)], []byte(word)) &&
+		bytes.IndexByte([]byte(" ;\t\r\n\x00"), p[len(word)]) >= 0
 }
 
 // cut ends a run in front of what is no part of it: another statement's Bind, with

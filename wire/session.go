@@ -117,7 +117,7 @@ type session struct {
 	boundSame bool
 	bound     *prepared // what the Bind at hand binds the unnamed portal to, if it is known
 	pipe      pipeline
-	resolver     resolver
+	resolver  resolver
 	// flight is an INSERT that the event loop has sent on.
 	flight *flight
 	coal   coalescing

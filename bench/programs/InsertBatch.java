@@ -9,14 +9,16 @@ import java.util.List;
 /**
  * Inserts the rows of one table into another by pgjdbc's executeBatch, in one
  * transaction, and prints the seconds that took. Arguments: source and target
- * table, rows a batch. The server is that of the PG variables.
+ * table, rows a batch, options of the connection. The server is that of the PG
+ * variables.
  */
 public class InsertBatch {
     record Row(long id, int quantity, String customer, double price, OffsetDateTime orderedAt, boolean paid, String note) {}
 
     public static void main(String[] args) throws Exception {
         String url = "jdbc:postgresql://" + System.getenv("PGHOST") + ":" + System.getenv("PGPORT") + "/"
-            + System.getenv("PGDATABASE") + "?sslmode=disable&gssEncMode=disable&user=" + System.getenv("PGUSER");
+            + System.getenv("PGDATABASE") + "?sslmode=disable&gssEncMode=disable&user=" + System.getenv("PGUSER")
+            + (args.length > 3 ? "&" + args[3] : "");
         try (Connection conn = DriverManager.getConnection(url)) {
             conn.setAutoCommit(false);
             List<Row> rows = read(conn, args[0]);
