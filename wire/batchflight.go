@@ -21,6 +21,12 @@ func (fl *flight) end() int {
 	return fl.size
 }
 
+// lasts says whether what was left is still true when the statement has run as
+// the client sent it.
+func (l *lastInsert) lasts(stmt *rewrite.InsertStatement) bool {
+	return l != nil && stmt != nil && l.fits(stmt) && stmt.Reusable(l.insp)
+}
+
 // flyOpen begins a flight with what has come of a run. It answers false to land.
 func (s *session) flyOpen(t *insertTask) bool {
 	rows, err := t.newRowStream()

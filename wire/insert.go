@@ -358,12 +358,6 @@ func (t *insertTask) opening() *opening {
 	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
 }
 
-// lasts says whether what was left is still true when the statement has run as
-// the client sent it.
-func (l *lastInsert) lasts(stmt *rewrite.InsertStatement) bool {
-	return l != nil && stmt != nil && l.fits(stmt) && stmt.Reusable(l.insp)
-}
-
 func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {
 	return l.schema == stmt.Schema && l.table == stmt.Table && (l.columns == nil) == (stmt.Columns == nil) && slices.Equal(l.columns, stmt.Columns)
 }
