@@ -48,7 +48,7 @@ func (s *session) onBatch() error {
 		return s.passBatch(reason, max(b.size, 1))
 	}
 	s.lastBatch = st.insert // where this one passes, the next may not
-	ok, err := s.syncAhead()
+	ok, err := s.syncWhere(!s.executed || s.pipe.block)
 	switch {
 	case errors.Is(err, errSkipping):
 		return s.discardToSync()

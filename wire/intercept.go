@@ -286,11 +286,14 @@ var errSkipping = errors.New("skipping to Sync")
 
 // syncAhead brings the session to rest in the middle of extended messages: if
 // some came since the last Sync it sends a Sync of the proxy's own. That is harmless
-// where nothing was bound or executed since the last Sync, and in a block; else it
-// answers false.
-func (s *session) syncAhead() (ok bool, err error) {
+// where nothing was bound or executed since the last Sync; else it answers
+// false.
+func (s *session) syncAhead() (ok bool, err error) { return s.syncWhere(!s.executed) }
+
+// syncWhere is syncAhead for who says whether that is harmless.
+func (s *session) syncWhere(harmless bool) (ok bool, err error) {
 	if s.unsynced {
-		if s.executed && !s.pipe.block {
+		if !harmless {
 			return false, nil
 		}
 		s.mu.Lock()
