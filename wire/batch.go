@@ -153,6 +153,7 @@ type batch struct {
 	// expect is what may come next: a Bind (or the Sync), an Execute (or a
 	// Describe), or 0 for nothing.
 	expect byte
+	block  bool // it comes in a block of the client's
 	cut    bool // what comes next is not its Sync, but another statement
 	// binds is how many Binds there are, and described how many of them a Describe
 	// follows.
@@ -201,7 +202,7 @@ func (s *session) gatherNext(b *batch) (rewrite.Reason, error) {
 		b.size = end
 		return rewrite.ReasonNone, nil
 	}
-	switch p := s.cr.Buffered()[b.size:]; s.cut(b, &f, p) {
+	switch b.cutAt(&f, s.cr.Buffered()[b.size:]) {
 	case batchTake:
 		return rewrite.ReasonNone, nil
 	case batchUndecided:

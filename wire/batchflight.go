@@ -78,7 +78,7 @@ func (s *session) gatherBuffered(b *batch) rewrite.Reason {
 			b.size = end
 			continue
 		}
-		switch s.cut(b, &f, p) {
+		switch b.cutAt(&f, p) {
 		case batchRelay:
 			return rewrite.ReasonInPipeline
 		case batchUndecided:

@@ -24,12 +24,12 @@ func (s *session) onBatch() error {
 	}
 	name, _ := bindStatement(body)
 	s.mu.Lock()
-	st := s.statements.find(name)
+	st, block := s.statements.find(name), s.inBlock()
 	s.mu.Unlock()
 	if st == nil || st.insert == nil {
 		return s.passBatch(rewrite.ReasonInPipeline, 1)
 	}
-	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B'}
+	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B', block: block}
 	reason, err := s.gather(b, b.bindsOf(s.streamBinds()))
 	defer func() { s.srv.loader.Memory().Return(b.reserved) }()
 	if err != nil {
@@ -61,6 +61,7 @@ func (s *session) onBatch() error {
 	case b.cut && s.txStatus() != 'T':
 		return s.passBatch(rewrite.ReasonInPipeline, b.size)
 	}
+	b.block = s.txStatus() == 'T' // what it was may have been an older answer
 	return s.runBatch(b)
 }
 

@@ -95,7 +95,7 @@ func (s *session) sameBatch() *insertTask {
 	if !ok || !idle || s.last == nil || s.unsynced || s.insertRest > 0 || st == nil || st.insert == nil {
 		return nil
 	}
-	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B', r: &s.resolver}
+	b := &batch{st: st.insert, name: append([]byte(nil), name...), expect: 'B', r: &s.resolver, block: true}
 	for b.expect != 0 {
 		f, whole := frameAt(p[b.size:])
 		if b.size+frame.HeaderLen+f.size > maxFlight {
@@ -108,7 +108,7 @@ func (s *session) sameBatch() *insertTask {
 			b.size += len(f.raw())
 			continue
 		}
-		state := s.cut(b, &f, p[b.size:])
+		state := b.cutAt(&f, p[b.size:])
 		if state == batchUndecided {
 			break
 		} else if state == batchRelay {

@@ -54,18 +54,12 @@ func isBegin(p []byte) bool {
 		bytes.IndexByte([]byte(" ;\t\r\n\x00"), p[len(word)]) >= 0
 }
 
-// cut ends a run in front of what is no part of it: another statement's Bind, with
+// cutAt ends a run in front of what is no part of it: another statement's Bind, with
 // or without its Parse, which takes the unnamed portal away. The client can't have
 // an answer to these before its Sync, so they may wait for the run. In a block
 // only: else all of the pipeline is one transaction. p begins with the frame f.
-func (s *session) cut(b *batch, f *clientFrame, p []byte) lookedAhead {
-	if b.expect != 'B' || b.binds == 0 {
-		return batchRelay
-	}
-	s.mu.Lock()
-	block := s.inBlock()
-	s.mu.Unlock()
-	if !block {
+func (b *batch) cutAt(f *clientFrame, p []byte) lookedAhead {
+	if b.expect != 'B' || b.binds == 0 || !b.block {
 		return batchRelay
 	}
 	typ, body := f.typ, f.body()
