@@ -230,22 +230,6 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 	return actFill, true
 }
 
-func (s *session) pushExtended(e entry, executes bool) {
-	s.pushPipelined(e)
-	if executes {
-		s.executed, s.pipe.block = true, false // it may be a COMMIT
-	}
-}
-
-// pushPipelined is pushExtended for who notes what the message executes.
-func (s *session) pushPipelined(e entry) {
-	if !s.unsynced {
-		s.pipe = pipeline{block: s.queue.idle() && s.status == 'T'}
-	}
-	s.unsynced = true
-	s.queue.push(e)
-}
-
 func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	if s.commitSync {
 		return actCommit, false

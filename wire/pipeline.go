@@ -37,6 +37,23 @@ func (p *pipeline) runs(unnamed bool) {
 	p.ran = true
 }
 
+// pushExtended notes an extended message that goes to the server. It holds s.mu.
+func (s *session) pushExtended(e entry, executes bool) {
+	s.pushPipelined(e)
+	if executes {
+		s.executed, s.pipe.block = true, false // it may be a COMMIT
+	}
+}
+
+// pushPipelined is pushExtended for who notes what the message executes.
+func (s *session) pushPipelined(e entry) {
+	if !s.unsynced {
+		s.pipe = pipeline{block: s.queue.idle() && s.status == 'T'}
+	}
+	s.unsynced = true
+	s.queue.push(e)
+}
+
 // inBlock says whether the next message is one in a block of the client's, as far
 // as the server has answered. It holds s.mu.
 func (s *session) inBlock() bool {

@@ -84,7 +84,7 @@ func (t *readTask) prepareChange(name string, size int) error {
 		s.reads.changes, s.reads.portals = map[string]*preparedChange{}, map[string]*preparedChange{}
 	}
 	s.reads.changes[name] = ch
-	s.unsynced = true
+	s.unsynced, s.pipe = true, pipeline{}
 	s.cr.Discard(size)
 	return s.writeClient(frame.Append(nil, '1', nil))
 }

@@ -80,7 +80,7 @@ func (s *session) failParse(e *pgerr.Error, name []byte, size int) error {
 	s.queue.skipping, s.extError = true, true
 	s.statements.dropUnconfirmed()
 	s.mu.Unlock()
-	s.unsynced = true
+	s.unsynced, s.pipe = true, pipeline{}
 	s.cr.Discard(size)
 	return s.writeClient(errorFrame(nil, e))
 }
