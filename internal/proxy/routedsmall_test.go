@@ -43,7 +43,11 @@ func makeGroupPairs(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func awaitSeen(ctx context.Context, conn *pgx.Conn, table string) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	return awaitSeenFor(ctx, conn, table, 20*time.Second)
+}
+
+func awaitSeenFor(ctx context.Context, conn *pgx.Conn, table string, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
