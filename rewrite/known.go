@@ -182,6 +182,35 @@ func (c *headCursor) insertInto() (name string, ok bool) {
 	}
 }
 
+// Copies says whether a text with a COPY names a table that may be routed. Where
+// nobody knows the names it says no: the text can't be asked about.
+func (s *KnownSet) Copies(sql []byte) bool {
+	if s == nil {
+		return false
+	}
+	for name := range s.names {
+		if containsWord(sql, strings.ToLower(strings.ReplaceAll(name, `"`, `""`))) {
+			return true
+		}
+	}
+	return false
+}
+
+// containsWord is containsFold of a whole word.
+func containsWord(p []byte, lower string) bool {
+	for i := 0; i+len(lower) <= len(p); i++ {
+		end := i + len(lower)
+		if (i == 0 || !isNameByte(p[i-1])) && (end == len(p) || !isNameByte(p[end])) && strings.EqualFold(string(p[i:end]), lower) {
+			return true
+		}
+	}
+	return false
+}
+
+func isNameByte(b byte) bool {
+	return b >= 0x80 || b == '_' || b == '$' || b >= '0' && b <= '9' || lowerByte(b) >= 'a' && lowerByte(b) <= 'z'
+}
+
 // containsFold says whether a text has another one in it, which is in lower case
 // and ASCII, in any case.
 func containsFold(p []byte, lower string) bool {

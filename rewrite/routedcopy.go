@@ -102,7 +102,7 @@ func (r *Routing) definition(name string, withDefault bool) string {
 // refuseRouted is the decision on a statement that would go to the server as it
 // is: there all its rows would land in the main table.
 func (c *CopyStatement) refuseRouted(reason Reason) Decision {
-	return c.refuse(&Refusal{Feature: "this COPY into a table with an auxiliary table", Because: reason}, reason)
+	return c.refuse(RefuseRouted(reason), reason)
 }
 
 // classifyRouted decides on a statement whose rows go to two tables.

@@ -63,6 +63,19 @@ func GuardSQL() string {
 	return b.String()
 }
 
+// RoutedGuardSQL is a guard that always fails, for a COPY that names a table with
+// an auxiliary one: relayed, it would put all its rows into the main table.
+func RoutedGuardSQL() string {
+	return "SELECT pg_catalog.concat(" + pgident.Literal(routedGuard) + ")::pg_catalog.bool"
+}
+
+const routedGuard = "pgbulkproxy: a routed table"
+
+// RefuseRouted is the refusal of such a COPY.
+func RefuseRouted(reason Reason) *Refusal {
+	return &Refusal{Feature: "this COPY into a table with an auxiliary table", Because: reason}
+}
+
 // RefuseGuarded returns the refusal for an error of GuardSQL, given its SQLSTATE
 // and message; nil where it says something else.
 func RefuseGuarded(sqlstate, message string, reason Reason) *Refusal {
@@ -70,6 +83,9 @@ func RefuseGuarded(sqlstate, message string, reason Reason) *Refusal {
 		if sqlstate == "22P02" && strings.Contains(message, name) {
 			return &Refusal{Feature: "setting " + name, Because: reason}
 		}
+	}
+	if sqlstate == "22P02" && strings.Contains(message, routedGuard) {
+		return RefuseRouted(reason)
 	}
 	return nil
 }

@@ -113,7 +113,7 @@ func (s *session) onParse() error {
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, raw, true)
 		if copies, _ := rewrite.CopiesIn(string(sql), reason); stmt != nil || copies {
-			s.statements.add(string(name), &prepared{copy: stmt, passes: reason})
+			s.statements.add(string(name), &prepared{copy: stmt, passes: reason, routed: stmt == nil && s.known != nil && s.judge().Copies(sql)})
 		}
 	}
 	s.mu.Unlock()
@@ -143,14 +143,19 @@ func (s *session) onBind() error {
 	s.last = nil
 	_, body, raw, err := s.peekFrame(maxHeldFrames)
 	if errors.Is(err, errTooLong) {
-		return s.passBind(rewrite.ReasonTooLong)
+		return s.passBind(rewrite.ReasonTooLong, false) // no COPY has parameters: the server refuses it
 	}
 	if err != nil {
 		return err
 	}
 	name, ok := plainBind(body)
 	if !ok {
-		return s.passBind(rewrite.ReasonPortal)
+		_, rest, _ := frame.CString(body)
+		named, _, _ := frame.CString(rest)
+		s.mu.Lock()
+		st := s.statements.find(named)
+		s.mu.Unlock()
+		return s.passBind(rewrite.ReasonPortal, s.boundRouted(st))
 	}
 	s.mu.Lock()
 	st := s.statements.find([]byte(name))
@@ -164,9 +169,9 @@ func (s *session) onBind() error {
 	case st == nil:
 		return s.relayOne(entBind)
 	case st.copy == nil:
-		return s.passBind(st.passes)
+		return s.passBind(st.passes, st.routed)
 	case lost: // queries of ours would drop the unnamed statement
-		return s.passBind(rewrite.ReasonTooLong)
+		return s.passBind(rewrite.ReasonTooLong, s.boundRouted(st))
 	}
 	stmt := st.copy
 	h := &heldBind{frames: append([]byte(nil), raw...), kinds: []entry{entBind}, reparse: parse}
@@ -185,7 +190,7 @@ func (s *session) onBind() error {
 		case err == nil && typ == 'E' && isExecute(body, h.portal):
 			return s.onExecute(stmt, h)
 		default:
-			if err := s.passGuarded(rewrite.ReasonPortal); err != nil {
+			if err := s.passGuarded(rewrite.ReasonPortal, s.boundRouted(st)); err != nil {
 				return err
 			}
 			return s.releaseHeld(h)
@@ -246,7 +251,7 @@ func (s *session) releaseParsed(h *heldBind) error {
 // the buffer.
 func (s *session) onExecute(stmt *rewrite.CopyStatement, h *heldBind) error {
 	pass := func(reason rewrite.Reason) error {
-		if err := s.passGuarded(reason); err != nil {
+		if err := s.passGuarded(reason, s.copiesRouted([]byte(stmt.SQL))); err != nil {
 			return err
 		}
 		return s.releaseHeld(h) // the walk goes on at the Execute

@@ -33,6 +33,8 @@ type prepared struct {
 	insert *preparedInsert
 	// passes is why a COPY is relayed by its text alone; then both are nil.
 	passes rewrite.Reason
+	// routed: such a COPY may be into a routed table.
+	routed bool
 	// unsure: the server may have another one by this name, or none.
 	unsure bool
 	begin  bool

@@ -13,7 +13,7 @@ import (
 
 // passCopy relays the Query at the front of the buffer, which for a reason is not
 // taken over, unless settings would be ignored by a COPY in it. Of a text that is
-// too long nothing is looked at.
+// too long nothing but the names of tables is looked at, as far as it has come.
 func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
 	text := string(sql) // the buffer goes on
 	copies, alone := rewrite.CopiesIn(text, reason)
@@ -23,8 +23,13 @@ func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
 	if s.srv.loader == nil || !copies {
 		return s.passQuery(reason)
 	}
+	head := sql
+	if head == nil {
+		head = s.cr.Buffered()[frame.HeaderLen:] // what has come of a text that is too long
+	}
+	routed := s.copiesRouted(head)
 	if s.unsynced {
-		if err := s.guard(reason); err != nil {
+		if err := s.guard(reason, routed); err != nil {
 			return err
 		}
 		return s.passQuery(reason)
@@ -35,7 +40,10 @@ func (s *session) passCopy(sql []byte, reason rewrite.Reason) error {
 		return s.passQuery(reason)
 	}
 	var refusal *rewrite.Refusal
-	if reason == rewrite.ReasonMultiStatement {
+	switch {
+	case routed:
+		refusal = rewrite.RefuseRouted(reason)
+	case reason == rewrite.ReasonMultiStatement:
 		refusal = rewrite.RefuseNamed(text)
 	}
 	if refusal == nil {
@@ -78,20 +86,36 @@ func (s *session) passLong() error {
 
 // passGuarded notes that a COPY of the extended protocol passes, and sends the
 // guard ahead.
-func (s *session) passGuarded(reason rewrite.Reason) error {
+func (s *session) passGuarded(reason rewrite.Reason, routed bool) error {
 	s.srv.metrics.pass(rewrite.KindCopy, reason)
 	if reason == rewrite.ReasonFailedTransaction {
 		return nil
 	}
-	return s.guard(reason)
+	return s.guard(reason, routed)
 }
 
 // passBind relays the Bind of a COPY at the front of the buffer.
-func (s *session) passBind(reason rewrite.Reason) error {
-	if err := s.passGuarded(reason); err != nil {
+func (s *session) passBind(reason rewrite.Reason, routed bool) error {
+	if err := s.passGuarded(reason, routed); err != nil {
 		return err
 	}
 	return s.relayOne(entBind)
+}
+
+// copiesRouted says whether a COPY which passes by its text alone may be into a
+// routed table.
+func (s *session) copiesRouted(text []byte) bool {
+	if s.known == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.judge().Copies(text)
+}
+
+// boundRouted is copiesRouted of a prepared COPY.
+func (s *session) boundRouted(st *prepared) bool {
+	return st != nil && (st.routed || st.copy != nil && s.copiesRouted([]byte(st.copy.SQL)))
 }
 
 // askSettings asks the session, which is at rest, for its settings.
@@ -112,8 +136,8 @@ func (s *session) askSettings(reason rewrite.Reason) (*rewrite.Refusal, error) {
 const guardName = "pgbulkproxy_guard"
 
 // guard sends the guard ahead of what is written next. Where it fails, the server
-// skips that, as after any error in a pipeline.
-func (s *session) guard(reason rewrite.Reason) error {
+// skips that, as after any error in a pipeline. routed: it has to fail.
+func (s *session) guard(reason rewrite.Reason, routed bool) error {
 	s.mu.Lock()
 	if s.queue.lost {
 		s.mu.Unlock()
@@ -125,10 +149,14 @@ func (s *session) guard(reason rewrite.Reason) error {
 	}
 	s.unsynced, s.executed, s.pipe = true, true, pipeline{}
 	s.mu.Unlock()
+	sql := rewrite.GuardSQL()
+	if routed {
+		sql = rewrite.RoutedGuardSQL()
+	}
 	const z = "\x00"
 	statement, portal := []byte("S"+guardName+z), []byte("P"+guardName+z)
 	out := frame.Append(nil, 'C', statement) // left where a guard has failed
-	out = frame.Append(out, 'P', []byte(guardName+z+rewrite.GuardSQL()+z+z+z))
+	out = frame.Append(out, 'P', []byte(guardName+z+sql+z+z+z))
 	out = frame.Append(out, 'B', []byte(guardName+z+guardName+z+z+z+z+z+z+z))
 	out = frame.Append(out, 'E', []byte(guardName+z+z+z+z+z))
 	out = frame.Append(out, 'C', portal)

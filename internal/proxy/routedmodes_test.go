@@ -251,3 +251,70 @@ func TestRoutedIdle(t *testing.T) {
 		b.wantSwept()
 	}
 }
+
+// TestRoutedCopyBlind: a COPY that passes by its text alone is refused where it
+// names a routed table, and no other.
+func TestRoutedCopyBlind(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, nil)
+	c := b.pair(t, routedT+"; CREATE TABLE other (LIKE t)")
+	admin, err := pgx.Connect(t.Context(), b.pg.DSN(b.db, "postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	// A proxy looks at a database once it has loaded something there.
+	if o := copyIn(c, "COPY other (id, note, n) FROM STDIN", strings.NewReader("0\tt\t1\n")); o.err != nil {
+		t.Fatal(o)
+	}
+	direct := b.direct()
+	for must(t, direct, "SELECT count(*) FROM pgbulk.proxy") == "0" {
+	}
+	if err := awaitSeen(t.Context(), admin, "t"); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(sql string, err error) {
+		t.Helper()
+		if e, ok := err.(*pgconn.PgError); !ok || e == nil || e.Code != "0A000" {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	for _, sql := range []string{
+		"SELECT 1; COPY t (id, group_id) FROM STDIN", `COPY public."t" (id) FROM STDIN; SELECT 1`, "COPY T (id) FROM STDIN (NIX true); SELECT 1",
+	} {
+		o := copyIn(c, sql, strings.NewReader("1\tb\n"))
+		if o.lost != nil {
+			t.Fatal(o.lost)
+		}
+		refused(sql, o.err)
+	}
+	refused("in a pipeline", pipelined(t, c, "SELECT 1", "COPY t (id, group_id) FROM STDIN"))
+	if o := copyIn(c, "SELECT 1; COPY other (id, note, n) FROM STDIN", strings.NewReader("1\tt\t1\n")); o.err != nil || o.lost != nil {
+		t.Errorf("another table: %s", o)
+	}
+	if got := must(t, c, "SELECT count(*)::text || (SELECT count(*) FROM other) FROM t"); got != "02" {
+		t.Errorf("%s rows", got)
+	}
+}
+
+// pipelined sends statements in one pipeline, and returns the error.
+func pipelined(t *testing.T, c *pgconn.PgConn, statements ...string) error {
+	t.Helper()
+	p := c.StartPipeline(t.Context())
+	defer p.Close()
+	for _, sql := range statements {
+		p.SendQueryParams(sql, nil, nil, nil, nil)
+	}
+	if err := p.Sync(); err != nil {
+		return err
+	}
+	for {
+		r, err := p.GetResults()
+		if reader, ok := r.(*pgconn.ResultReader); ok && err == nil {
+			_, err = reader.Close()
+		}
+		if _, synced := r.(*pgconn.PipelineSync); err != nil || synced || r == nil {
+			return err
+		}
+	}
+}
