@@ -62,18 +62,7 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 		return rewrite.Decision{}, err
 	}
 	if insp == nil {
-		d := t.stmt.RefuseAsked(rewrite.ReasonInspectFailed)
-		if d.Refusal != nil && o.failed != nil {
-			d.Refusal.Answer = o.failed.With('P', "") // a position in our text
-		}
-		if d.Way == rewrite.Pass {
-			refusal, err := t.s.askSettings(d.Reason)
-			if err != nil || refusal == nil {
-				return d, err
-			}
-			return t.stmt.Refused(refusal, d.Reason), nil
-		}
-		return d, nil
+		return t.uninspected(o)
 	}
 	if t.insp, err = t.detail(insp); err != nil {
 		return rewrite.Decision{}, err
@@ -89,6 +78,27 @@ func (t *copyTask) decide() (rewrite.Decision, error) {
 		return t.passBracketed(d)
 	}
 	return d, o.undo()
+}
+
+// uninspected decides where the inspection has found nothing, or has failed.
+func (t *copyTask) uninspected(o *opening) (rewrite.Decision, error) {
+	d := t.stmt.RefuseAsked(rewrite.ReasonInspectFailed)
+	if d.Refusal != nil && o.failed != nil {
+		d.Refusal.Answer = o.failed.With('P', "") // a position in our text
+	}
+	if d.Way != rewrite.Pass {
+		return d, nil
+	}
+	if o.failed != nil && o.failed.Code() == pgerr.InsufficientPrivilege {
+		if insp, err := t.s.routedUnlocked(o.inspect); err != nil || insp != nil {
+			return t.stmt.Refused(rewrite.RefuseRouted(rewrite.ReasonColumnPrivileges), rewrite.ReasonColumnPrivileges), err
+		}
+	}
+	refusal, err := t.s.askSettings(d.Reason)
+	if err != nil || refusal == nil {
+		return d, err
+	}
+	return t.stmt.Refused(refusal, d.Reason), nil
 }
 
 func (t *copyTask) opening() *opening {

@@ -182,23 +182,33 @@ func (t *insertTask) passUnlocked(size int) error {
 	return r.finish(refused, nil, size)
 }
 
-// unlocked is the error for an INSERT into a routed table that could not be locked:
-// by a role with rights to some columns only, who can still insert.
+// unlocked is the error for an INSERT into a routed table that could not be locked.
 func (t *insertTask) unlocked() (*pgerr.Error, error) {
-	if t.s.txStatus() == 'E' {
+	insp, err := t.s.routedUnlocked(t.stmt.InspectSQL())
+	if insp == nil || err != nil {
+		return nil, err
+	}
+	return insp.Routing.Refuse(insp, rewrite.ReasonColumnPrivileges).ErrorResponse(), nil
+}
+
+// routedUnlocked inspects a table that could not be locked, and returns what was
+// found if it is a routed one and the role may insert all the same: with rights to
+// some columns only. Else the server says what is wrong.
+func (s *session) routedUnlocked(inspect string) (*rewrite.Inspection, error) {
+	if s.txStatus() == 'E' {
 		return nil, nil
 	}
-	in := t.s.inject()
+	in := s.inject()
 	defer in.release()
-	results, err := in.Exec(t.s.ctx, t.stmt.InspectSQL())
+	results, err := in.Exec(s.ctx, inspect)
 	if err != nil {
 		return nil, err
 	}
 	insp, err := rewrite.ParseInspection(firstField(results[0].Rows))
 	if err != nil || insp.Routing == nil || !insp.ColumnPrivilege {
-		return nil, nil // the server says why
+		return nil, nil
 	}
-	return insp.Routing.Refuse(insp, rewrite.ReasonColumnPrivileges).ErrorResponse(), nil
+	return insp, nil
 }
 
 // runAny runs an INSERT of any form.

@@ -318,3 +318,27 @@ func pipelined(t *testing.T, c *pgconn.PgConn, statements ...string) error {
 		}
 	}
 }
+
+// TestRoutedCopyByColumns: a role with rights to some columns only can't take the
+// table's lock, but could load; all its rows would be the main table's.
+func TestRoutedCopyByColumns(t *testing.T) {
+	t.Parallel()
+	b := newStagedBed(t, Options{}, nil)
+	c := b.pair(t, routedT+"; CREATE TABLE other (LIKE t)")
+	role := b.pg.NewRole(t, "")
+	must(t, c, "GRANT INSERT (id, group_id, n), SELECT ON t, t_relyt_massive_group, other TO "+role)
+	must(t, c, "SET SESSION AUTHORIZATION "+role)
+	o := copyIn(c, "COPY t (id, group_id) FROM STDIN", strings.NewReader("1\tb\n"))
+	if o.err == nil || o.err.Code != "0A000" {
+		t.Errorf("routed: %s", o)
+	}
+	if o := copyIn(c, "COPY other (id, group_id, n) FROM STDIN", strings.NewReader("1\tb\t1\n")); o.err != nil || o.lost != nil {
+		t.Errorf("another table: %s", o)
+	}
+	if o := copyIn(c, "COPY t (id, group_id, note) FROM STDIN", strings.NewReader("1\tb\tx\n")); o.err == nil {
+		t.Error("a column without rights was loaded")
+	}
+	if got := must(t, c, "SELECT count(*)::text || (SELECT count(*) FROM other) FROM t"); got != "01" {
+		t.Errorf("%s rows", got)
+	}
+}
