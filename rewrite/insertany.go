@@ -31,6 +31,8 @@ type AnyText struct {
 	Targets []AnyTarget
 	// Plain says that it may run in a transaction block of ours.
 	Plain bool
+	// Prepares says that INSERTs in it may run at any later time.
+	Prepares bool
 	// Unknown: it can't be parsed, and Targets may be too many.
 	Unknown bool
 }
@@ -44,6 +46,7 @@ func ParseAny(sql []byte) *AnyText {
 	a := &AnyText{Plain: true}
 	for _, s := range statements {
 		a.Plain = a.Plain && s.Plain
+		a.Prepares = a.Prepares || s.Prepares && len(s.Inner) > 0
 		for _, t := range s.Inner {
 			a.Targets = append(a.Targets, AnyTarget{t.Schema, t.Table})
 		}

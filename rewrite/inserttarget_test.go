@@ -95,7 +95,7 @@ func TestParseAny(t *testing.T) {
 		{"WITH w AS (INSERT INTO u VALUES (1) RETURNING a) SELECT * FROM w", "[{ u}] plain", ""},
 		{"INSERT INTO t VALUES (1); DELETE FROM u; INSERT INTO v VALUES (1)", "[{ t} { v}] plain", ""},
 		{"INSERT INTO t VALUES (1); COMMIT", "[{ t}]", ""},
-		{"EXPLAIN ANALYZE INSERT INTO t VALUES (1)", "[{ t}]", ""},
+		{"EXPLAIN ANALYZE INSERT INTO t VALUES (1)", "[{ t}] plain", ""},
 		{"PREPARE p AS INSERT INTO t VALUES ($1)", "[{ t}]", ""},
 		{"INSERT INTO s . /* c */ \"A\"\"b\" VALUES (1) WHAT IS THIS", `[{s A"b}] unknown`, ""},
 		{"INSERT INTO d.s.t VALUES (1, ", "[{s t}] unknown", ""},

@@ -125,7 +125,7 @@ func (s *KnownSet) Insert(sql []byte) bool {
 	if name, ok := c.insertInto(); ok {
 		return s.Has(name)
 	}
-	return !c.word("with") || s.Mentions(sql)
+	return !c.word("with") && !c.wraps() || s.Mentions(sql)
 }
 
 // Mentions says whether a text may have an INSERT into a routed table anywhere.
@@ -139,6 +139,18 @@ func (s *KnownSet) Mentions(sql []byte) bool {
 	}
 	return slices.ContainsFunc(s.plain, func(n []byte) bool { return containsFold(sql, string(n)) })
 }
+
+// WrapsInsert says whether a text that begins with neither INSERT nor WITH may be one
+// statement with an INSERT in it: PREPARE, EXPLAIN or MERGE. One that is not whole is
+// judged by its begin.
+func WrapsInsert(sql []byte, whole bool) bool {
+	c := headCursor{sql: sql}
+	for c.next(); c.is(';'); c.next() {
+	}
+	return c.wraps() && (!whole || containsFold(sql, "insert"))
+}
+
+func (c *headCursor) wraps() bool { return c.word("prepare") || c.word("explain") || c.word("merge") }
 
 // HasLaterInsert says whether a text has several statements, of which one behind
 // the first inserts. One that can't be parsed has not: the server, too, parses

@@ -26,7 +26,7 @@ const (
 )
 
 // rememberInsert notes a Parse of an INSERT; rest is what stands behind its
-// name. It holds s.mu.
+// name. One inside of another statement is only noted for its table. It holds s.mu.
 func (s *session) rememberInsert(name, rest []byte) {
 	opts, ok := s.insertOptions()
 	if !ok && !s.routeSmall {
@@ -36,6 +36,7 @@ func (s *session) rememberInsert(name, rest []byte) {
 	if st == nil {
 		return
 	}
+	ok = ok && rewrite.Prefilter(st.sql) == rewrite.KindInsert
 	if st.unread = !ok; ok {
 		cfg := &s.srv.cfg
 		n := cfg.InsertMinRowsBind

@@ -323,6 +323,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	if !decided && f.open() {
 		return actFill, false
 	}
+	inserts := kind == rewrite.KindInsert || kind == rewrite.KindNone && s.routeSmall && rewrite.WrapsInsert(sql, f.whole())
 	if kind == rewrite.KindNone {
 		if act, relay := s.readFrame(f, actReadParse, sql); !relay {
 			return act, false
@@ -331,7 +332,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	switch {
 	case kind == rewrite.KindCopy:
 		return actParse, false
-	case kind == rewrite.KindInsert && !f.whole() && f.size <= s.srv.cfg.MaxStatement:
+	case inserts && !f.whole() && f.size <= s.srv.cfg.MaxStatement:
 		return actFill, false
 	case kind == rewrite.KindInsert && f.whole() && s.looksInsertRead(sql):
 		return actReadParse, false
@@ -341,10 +342,10 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, f.raw(), f.whole())
 		delete(s.reads.changes, string(name))
-		if kind == rewrite.KindInsert && f.whole() {
+		if inserts && f.whole() {
 			s.rememberInsert(name, sql)
-			s.parsedInsert = true
-		} else if kind == rewrite.KindInsert {
+			s.parsedInsert = kind == rewrite.KindInsert
+		} else if inserts {
 			s.statements.missed(name)
 		} else if kind == rewrite.KindNone && complete && isBegin(sql) {
 			s.statements.add(string(name), &prepared{begin: true})

@@ -41,14 +41,15 @@ func (s *session) routedBind(name []byte) bool {
 	return st.routed
 }
 
-// routedLater looks for an INSERT into a routed table behind the first statement
-// of a Query, which begins with something else. It holds s.mu.
+// routedLater looks for an INSERT into a routed table inside or behind the first
+// statement of a Query, which begins with something else. It holds s.mu.
 func (s *session) routedLater(f clientFrame) (act action, relay bool) {
 	if !s.routeSmall {
 		return actFill, true
 	}
 	text := trimZero(f.body())
-	if semicolon := bytes.IndexByte(text, ';'); f.whole() && (semicolon < 0 || semicolon == len(text)-1) {
+	wraps := rewrite.WrapsInsert(text, f.whole())
+	if semicolon := bytes.IndexByte(text, ';'); f.whole() && !wraps && (semicolon < 0 || semicolon == len(text)-1) {
 		return actFill, true
 	}
 	switch set := s.judge(); {
@@ -56,7 +57,7 @@ func (s *session) routedLater(f clientFrame) (act action, relay bool) {
 	case f.size > s.srv.cfg.InsertMaxBytes: // no more than any INSERT of that length
 	case !f.whole():
 		return actFill, false
-	case set.Mentions(text) && rewrite.HasLaterInsert(string(text)):
+	case set.Mentions(text) && (wraps || rewrite.HasLaterInsert(string(text))):
 		return actRouted, false
 	}
 	return actFill, true

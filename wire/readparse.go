@@ -67,6 +67,11 @@ func (s *session) passReadParse(name, raw []byte, reason rewrite.Reason) error {
 		s.forgetRead('P', name)
 		s.mu.Lock()
 		s.statements.parsing(name, raw, true)
+		_, rest, _ := frame.CString(raw[frame.HeaderLen:])
+		sql, _, _ := frame.CString(rest)
+		if rewrite.Prefilter(sql) == rewrite.KindInsert || s.routeSmall && rewrite.WrapsInsert(sql, true) {
+			s.rememberInsert(name, rest) // it may insert into a routed table, too
+		}
 	}
 	s.mu.Unlock()
 	return s.relayOne(entParse)

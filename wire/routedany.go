@@ -251,17 +251,19 @@ func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
 			return err
 		}
 		routed = routed || found
-		if failed != nil || found && !t.routes.Idle() {
+		if failed != nil || found && (a.Prepares || !t.routes.Idle()) {
 			break
 		}
 	}
-	if t.inBlock = block; failed == nil && (!routed || t.inBlock && t.routes.Idle()) {
+	// What is prepared may run when there are routes.
+	asIs := !a.Prepares && t.routes != nil && t.routes.Idle()
+	if t.inBlock = block; failed == nil && (!routed || t.inBlock && asIs) {
 		return t.pass(rewrite.ReasonMultiStatement, size)
 	}
 	r := &routedInsert{t: t, in: t.s.inject()}
 	switch {
 	case failed != nil:
-	case t.routes.Idle() && a.Plain:
+	case asIs && a.Plain:
 		r.direct = true
 		failed, err = r.asIs(sql)
 	default:

@@ -34,6 +34,8 @@ type routedBinds struct {
 	tooLong bool
 	// queried: a query of ours has dropped the unnamed statement.
 	queried bool
+	// prepares: the statement is a PREPARE, whose INSERT may run when there are routes.
+	prepares bool
 	// reply is what the client gets before an error.
 	reply []byte
 }
@@ -221,6 +223,8 @@ func (r *routedBinds) run() (e *pgerr.Error, err error) {
 	switch {
 	case r.t.routes == nil: // of a transaction that only reads: the server says so
 		return nil, r.relay(rewrite.ReasonReadOnly)
+	case r.prepares:
+		return r.refusal(rewrite.ReasonRoutedText), nil
 	case r.t.routes.Idle():
 		return nil, r.relay(rewrite.ReasonRouted)
 	case r.tooLong:
@@ -277,7 +281,7 @@ func (r *routedBinds) askText() error {
 	c := &prepared{confirmed: true}
 	if len(results) == 1 && len(results[0].Rows) == 1 && len(results[0].Rows[0]) == 1 {
 		sql := results[0].Rows[0][0]
-		if rewrite.Prefilter(sql) == rewrite.KindInsert && s.known.Set().Insert(sql) {
+		if (rewrite.Prefilter(sql) == rewrite.KindInsert || rewrite.WrapsInsert(sql, true)) && s.known.Set().Insert(sql) {
 			c.insert = &preparedInsert{sql: append([]byte(nil), sql...), unread: true}
 		}
 	}

@@ -193,6 +193,7 @@ func (r *routedBinds) open() (*pgerr.Error, error) {
 		return r.openOne()
 	}
 	text := rewrite.ParseAny(r.st.sql)
+	r.prepares = text.Prepares
 	if text.Insert != nil {
 		t.stmt = text.Insert.Statement
 		return r.openOne()

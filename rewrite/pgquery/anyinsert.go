@@ -25,12 +25,14 @@ type AnyInsert struct {
 type AnyStatement struct {
 	// Insert is nil where the statement is another one.
 	Insert *AnyInsert
-	// Inner are the tables of INSERTs inside of it: in WITH, or behind EXPLAIN,
-	// PREPARE or COPY.
+	// Inner are the tables of INSERTs inside of it: in WITH, or behind EXPLAIN
+	// ANALYZE, PREPARE or COPY.
 	Inner []Target
-	// Plain: it is SELECT, INSERT, UPDATE, DELETE or MERGE, which run in a
-	// transaction block as they do outside.
+	// Plain: it is SELECT, INSERT, UPDATE, DELETE or MERGE, or EXPLAIN of one, which
+	// run in a transaction block as they do outside.
 	Plain bool
+	// Prepares: its INSERTs may run at any later time.
+	Prepares bool
 }
 
 // Target is the name of a table.
@@ -83,8 +85,12 @@ func anyStatement(node *pg_query.Node) AnyStatement {
 		s.Plain, with = true, n.MergeStmt.WithClause
 		s.Inner = append(s.Inner, targetOf(n.MergeStmt.Relation))
 	case *pg_query.Node_ExplainStmt:
-		s.inside(n.ExplainStmt.Query)
+		s.Plain = anyStatement(n.ExplainStmt.Query).Plain
+		if analyzes(n.ExplainStmt) {
+			s.inside(n.ExplainStmt.Query)
+		}
 	case *pg_query.Node_PrepareStmt:
+		s.Prepares = true
 		s.inside(n.PrepareStmt.Query)
 	case *pg_query.Node_CopyStmt:
 		s.inside(n.CopyStmt.Query)

@@ -7,7 +7,7 @@ import (
 )
 
 // LaterInsert says whether a statement of several, behind the first, inserts: an
-// INSERT, or a statement with one in its WITH.
+// INSERT, or a statement with one in its WITH, or around it.
 func LaterInsert(sql string) (bool, error) {
 	tree, err := pg_query.Parse(sql)
 	if err != nil {
@@ -32,9 +32,25 @@ func inserts(n *pg_query.Node) bool {
 		with = n.GetUpdateStmt().GetWithClause()
 	case n.GetDeleteStmt() != nil:
 		with = n.GetDeleteStmt().GetWithClause()
+	case n.GetMergeStmt() != nil:
+		return true
+	case n.GetPrepareStmt() != nil:
+		return inserts(n.GetPrepareStmt().GetQuery())
+	case n.GetExplainStmt() != nil:
+		return analyzes(n.GetExplainStmt()) && inserts(n.GetExplainStmt().GetQuery())
 	}
 	for _, cte := range with.GetCtes() {
 		if inserts(cte.GetCommonTableExpr().GetCtequery()) {
+			return true
+		}
+	}
+	return false
+}
+
+// analyzes says whether an EXPLAIN may run its statement.
+func analyzes(n *pg_query.ExplainStmt) bool {
+	for _, o := range n.GetOptions() {
+		if o.GetDefElem().GetDefname() == "analyze" {
 			return true
 		}
 	}
