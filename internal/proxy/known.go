@@ -101,13 +101,15 @@ func (r *knownTables) run(ctx context.Context) {
 	}
 }
 
-// inUse returns the databases that have sessions. The names of others grow old.
+// inUse returns the databases that have sessions, or where loads have made the
+// importer keep a lease, which a migration waits for. The names of others grow old.
 func (r *knownTables) inUse() map[string]*knownDatabase {
+	loaded := r.dbs.known()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make(map[string]*knownDatabase, len(r.byName))
 	for name, db := range r.byName {
-		if db.sessions > 0 {
+		if loaded[name] != nil || db.sessions > 0 {
 			out[name] = db
 		}
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,5 +145,28 @@ func BenchmarkRoutedInsert(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// TestRoutedWithoutSessions: a migration does not wait for a proxy that keeps its
+// lease for loads, and has no session in the database any more.
+func TestRoutedWithoutSessions(t *testing.T) {
+	t.Parallel()
+	b := knownBed(t, time.Second, nil)
+	direct, c := b.direct(), b.proxied()
+	if _, err := c.CopyFrom(t.Context(), strings.NewReader("1\ta\n"), "COPY t FROM STDIN"); err != nil {
+		t.Fatal(err)
+	}
+	hangUp(c)
+	for must(t, direct, "SELECT count(*) FROM pgbulk.proxy WHERE routing_seen IS NOT NULL") != "1" {
+	}
+	for must(t, direct, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY%'") != "0" {
+	}
+	renewed := must(t, direct, "SELECT lease_until FROM pgbulk.proxy")
+	for must(t, direct, "SELECT lease_until > '"+renewed+"'::timestamptz + interval '2 seconds' FROM pgbulk.proxy") != "t" {
+	}
+	must(t, direct, knownPair)
+	if err := awaitSeenFor(t.Context(), b.pg.Connect(t, b.db, "postgres"), "t", 5*time.Second); err != nil {
+		t.Error(err)
 	}
 }

@@ -101,11 +101,6 @@ func differRouted(t *testing.T, column string, files []string, skip map[string]s
 		Skip: func(_ string, c *pgtest.Case) string { return skip[c.Name] },
 		Prepare: func(t testing.TB, db string) {
 			install(t, pg, db)
-			held, err := tryConnect(r.dsn(pg, db, "postgres")) // without sessions a proxy learns no names
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { hangUp(held) })
 		},
 		Pairs: &pgtest.Pairs{Suffix: auxSuffix, Make: func(ctx context.Context, conn *pgx.Conn) error {
 			if _, err := conn.PgConn().Exec(ctx, fmt.Sprintf(makePairs, column)).ReadAll(); err != nil {
