@@ -91,6 +91,14 @@ func (v *RoutedValues) Keys(in *Inspection) (cells []string, left, known bool) {
 	return cells, left, true
 }
 
+// TakesOther is Routing.TakesOther for these rows.
+func (v *RoutedValues) TakesOther(in *Inspection) bool {
+	return in.Routing.TakesOther(in, v.Statement) || slices.ContainsFunc(in.Routing.OtherDefaults, func(name string) bool {
+		at := slices.Index(in.Columns, name)
+		return slices.ContainsFunc(v.rows, func(r pgquery.RawRow) bool { return at < len(r.Cells) && r.Cells[at].Kind == pgquery.CellDefault })
+	})
+}
+
 func keysFrom(in *Inspection, cells []string, columns string) string {
 	t := in.Routing.Type
 	ordinality := ""

@@ -77,6 +77,9 @@ func (r *routedInsert) tryBatch() (failed *pgerr.Error, err error) {
 	if failed, err := r.ask(keys, of); failed != nil || err != nil {
 		return failed, err
 	}
+	if r.anyAux() && t.insp.Routing.TakesOther(t.insp, t.stmt) {
+		return notAsBatch(rewrite.ReasonOtherDefault), nil
+	}
 	if failed, err := r.targets(t.stmt); failed != nil || err != nil {
 		return failed, err
 	}

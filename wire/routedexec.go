@@ -229,6 +229,9 @@ func (r *routedBinds) exec() (*pgerr.Error, error) {
 	if !anyAux {
 		return nil, r.relay(rewrite.ReasonRouted)
 	}
+	if r.st.text.values.TakesOther(r.t.insp) {
+		return r.refusal(rewrite.ReasonOtherDefault), nil
+	}
 	x := &routedExec{r: r, stmt: r.st.text.values.Statement}
 	if e, err := x.targets(); e != nil || err != nil {
 		return e, err
