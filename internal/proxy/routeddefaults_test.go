@@ -52,7 +52,21 @@ INSERT INTO relyt_sys.t_relyt_routing VALUES ('big', 't_relyt_massive_group')`, 
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	// By the extended protocol they are refused, and rows of the main table are not.
+	refusesDefaults(t, client)
+	const where = `SELECT string_agg(concat_ws(' ', id, group_id, n, a), ', ' ORDER BY id) FROM
+(SELECT *, NULL AS a FROM t UNION ALL SELECT *, 'aux' FROM t_relyt_massive_group) u`
+	const want = "1 a 1, 2 big 1 aux, 3 big 1 aux, 4 big 1 aux, 5 big 1 aux, 6 big 1 aux, 7 b 1, 8 big 1 aux, 9 b 1, 12 big 1 aux, 13 b 1, 14 b 1"
+	var got string
+	if err := direct.QueryRow(ctx, where).Scan(&got); err != nil || got != want {
+		t.Errorf("got  %s (%v)\nwant %s", got, err, want)
+	}
+}
+
+// refusesDefaults: by the extended protocol such rows are refused, and those that
+// bring all values, or are the main table's, are not.
+func refusesDefaults(t *testing.T, client *pgx.Conn) {
+	t.Helper()
+	ctx := t.Context()
 	for _, sql := range []string{
 		"INSERT INTO t (group_id) VALUES ($1), ($2)",
 		"INSERT INTO t (id, group_id, n) VALUES (DEFAULT, $1, 1), (10, $2, 1)",
@@ -78,12 +92,5 @@ INSERT INTO relyt_sys.t_relyt_routing VALUES ('big', 't_relyt_massive_group')`, 
 	}
 	if _, err := client.Exec(ctx, "INSERT INTO t (id, group_id) VALUES (14, $1)", "b"); err != nil {
 		t.Error(err)
-	}
-	const where = `SELECT string_agg(concat_ws(' ', id, group_id, n, a), ', ' ORDER BY id) FROM
-(SELECT *, NULL AS a FROM t UNION ALL SELECT *, 'aux' FROM t_relyt_massive_group) u`
-	const want = "1 a 1, 2 big 1 aux, 3 big 1 aux, 4 big 1 aux, 5 big 1 aux, 6 big 1 aux, 7 b 1, 8 big 1 aux, 9 b 1, 12 big 1 aux, 13 b 1, 14 b 1"
-	var got string
-	if err := direct.QueryRow(ctx, where).Scan(&got); err != nil || got != want {
-		t.Errorf("got  %s (%v)\nwant %s", got, err, want)
 	}
 }
