@@ -17,6 +17,8 @@ type AnyInsert struct {
 	// sql begins with before, then come the table's name and its alias; between
 	// stands before the clauses.
 	before, between string
+	// StandsAlone: the clauses mean the same behind another INSERT.
+	StandsAlone bool
 }
 
 // AnyTarget is the name of a table that a text puts rows into.
@@ -67,6 +69,7 @@ func ParseAny(sql []byte) *AnyText {
 			Overriding: raw.Overriding, OnConflict: raw.OnConflict, Conflict: Conflict(raw.Conflict), Returning: raw.Returning,
 		},
 		before: string(sql[:raw.NameStart]), between: string(sql[raw.TargetEnd:raw.TailStart]),
+		StandsAlone: raw.StandsAlone(),
 	}
 	return a
 }
@@ -83,7 +86,7 @@ func AnyOf(s *InsertStatement) *AnyInsert {
 	}
 	stmt := *s
 	stmt.ListStart, stmt.ListEnd = 0, 0
-	return &AnyInsert{Statement: &stmt, before: string(s.SQL[:c.into]) + " ", between: string(s.SQL[c.alias:end])}
+	return &AnyInsert{Statement: &stmt, before: string(s.SQL[:c.into]) + " ", between: string(s.SQL[c.alias:end]), StandsAlone: true}
 }
 
 // Into is the statement without its clauses, into another table.
@@ -142,6 +145,9 @@ func NewTempInsert(in *Inspection, rows [][][]byte) (*TempInsert, error) {
 
 // FillSQL returns the statements that make the table and put the rows in.
 func (t *TempInsert) FillSQL(a *AnyInsert) string { return t.create + ";\n" + a.Into(t.name) }
+
+// Fill returns both for themselves.
+func (t *TempInsert) Fill(a *AnyInsert) (create, fill string) { return t.create, a.Into(t.name) }
 
 // WaitSQL waits for the moving groups among the rows, as Routing.WaitSQL does.
 func (t *TempInsert) WaitSQL(moving []string) string {

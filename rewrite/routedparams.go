@@ -53,6 +53,27 @@ func ParseRoutedValues(sql []byte, opts InsertOptions) (*RoutedValues, Reason) {
 	return &RoutedValues{SQL: sql, Statement: stmt, rows: rows}, ReasonNone
 }
 
+// ParseRoutedAny reads an INSERT of any form, with parameters, that can go through
+// a temporary table.
+func ParseRoutedAny(sql []byte, opts InsertOptions) (*AnyInsert, Reason) {
+	switch {
+	case len(sql) > opts.MaxBytes:
+		return nil, ReasonTooLong
+	case !opts.Values.StandardStrings && hasStringSyntax(sql):
+		return nil, ReasonStringSyntax
+	case !opts.Values.UTF8 && !isASCII(string(sql)):
+		return nil, ReasonNameEncoding
+	}
+	a := ParseAny(sql).Insert
+	switch {
+	case a == nil:
+		return nil, ReasonRoutedText
+	case !a.StandsAlone:
+		return nil, ReasonRoutedClause
+	}
+	return a, ReasonNone
+}
+
 // Rows is how many there are.
 func (v *RoutedValues) Rows() int { return len(v.rows) }
 

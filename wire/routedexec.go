@@ -18,7 +18,7 @@ const auxStatement = "pgbulkproxy_aux\x00"
 func (r *routedBinds) route() (*pgerr.Error, error) {
 	text := r.st.text
 	if text.values == nil {
-		return r.refusal(text.reason), nil
+		return r.viaTemp(text.reason)
 	}
 	insp := r.t.insp
 	cells, left, known := text.values.Keys(insp)
@@ -26,7 +26,7 @@ func (r *routedBinds) route() (*pgerr.Error, error) {
 	case insp.BadColumns:
 		return nil, r.relay(rewrite.ReasonBadColumn) // the server has refused to parse it
 	case !known:
-		return r.refusal(rewrite.ReasonExpression), nil
+		return r.viaTemp(rewrite.ReasonExpression)
 	}
 	if left {
 		has, e, err := r.query(insp.Routing.DefaultSQL(insp))
@@ -34,7 +34,7 @@ func (r *routedBinds) route() (*pgerr.Error, error) {
 			return e, err
 		}
 		if has == "t" {
-			return r.refusal(rewrite.ReasonDefaultCell), nil
+			return r.viaTemp(rewrite.ReasonDefaultCell)
 		}
 	}
 	if cells == nil {

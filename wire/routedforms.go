@@ -111,7 +111,7 @@ func (r *routedInsert) try(form routedForm, pieces []rewrite.RoutedPiece) (faile
 	case formText:
 		failed, err = r.tryText(pieces)
 	case formTemp:
-		failed, err = r.query(frame.AppendString(nil, 'Q', r.temp.insertSQL(r, pieces)))
+		failed, err = r.temp.insert(r, pieces)
 	}
 	var pass values.Pass
 	switch {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 // routedTemp is an INSERT whose rows only the server can tell: of expressions,
@@ -14,6 +15,9 @@ import (
 // first, which has the table's columns and defaults, and numbers them.
 type routedTemp struct {
 	plan *rewrite.TempInsert
+	// formats are the result formats of a Bind, and what ends it; nil: the rows go
+	// back as those of a Query.
+	formats []byte
 }
 
 // maxTempRuns bounds the runs that are taken out of the temporary table one by
@@ -32,6 +36,9 @@ func (r *routedInsert) viaTemp(a *rewrite.AnyInsert) (failed *pgerr.Error, err e
 	}
 	if a.Statement.OverridesUser() {
 		return in.Routing.Refuse(in, rewrite.ReasonOverridingUser).ErrorResponse(), nil
+	}
+	if !a.StandsAlone {
+		return in.Routing.Refuse(in, rewrite.ReasonRoutedClause).ErrorResponse(), nil
 	}
 	results, err := r.in.Exec(t.s.ctx, rewrite.TempColumnsSQL(in))
 	if err != nil {
@@ -100,12 +107,30 @@ func (r *routedInsert) fillTemp(plan *rewrite.TempInsert, a *rewrite.AnyInsert) 
 	return nil, nil
 }
 
-// insertSQL puts the pieces where they belong.
-func (m *routedTemp) insertSQL(r *routedInsert, pieces []rewrite.RoutedPiece) string {
-	var out []string
-	for _, p := range pieces {
-		whole := p.From == 0 && p.To == len(r.aux)
-		out = append(out, m.plan.InsertSQL(r.table(p), p, whole))
+// insert puts the pieces where they belong.
+func (m *routedTemp) insert(r *routedInsert, pieces []rewrite.RoutedPiece) (failed *pgerr.Error, err error) {
+	sql := make([]string, len(pieces))
+	for i, p := range pieces {
+		sql[i] = m.plan.InsertSQL(r.table(p), p, p.From == 0 && p.To == len(r.aux))
 	}
-	return strings.Join(out, "; ")
+	if m.formats == nil {
+		return r.query(frame.AppendString(nil, 'Q', strings.Join(sql, "; ")))
+	}
+	var out []byte
+	for i, text := range sql {
+		out = frame.Append(out, 'P', append([]byte("\x00"+text), 0, 0, 0))
+		out = append(frame.Append(out, 'B', append(make([]byte, 6), m.formats...)), execute...)
+		if i < len(sql)-1 && len(out) < maxTempSent {
+			continue
+		}
+		if failed, err = r.query(frame.Append(out, 'S', nil)); failed != nil || err != nil {
+			return failed, err
+		}
+		out = out[:0]
+	}
+	return nil, nil
 }
+
+// maxTempSent bounds what is sent while the server may answer with rows: it must
+// fit into the buffers in between.
+const maxTempSent = 8 << 10

@@ -147,7 +147,6 @@ var routedSkips = map[string]string{
 	"views and foreign tables":                 unseenInserts,
 	"functions of the owner":                   unseenInserts,
 	"prepared statements of SQL":               unseenInserts,
-	"parameters":                               "docs/routing.md: SQLAlchemy's form with parameters is refused",
 	"table changes between by the same client": alteredAlone,
 	"table changes between by another client":  alteredAlone,
 	"another client renames the schema":        alteredAlone,

@@ -94,7 +94,9 @@ func TestRoutedExtended(t *testing.T) {
 					}
 				},
 			}
-			pgtest.Diff(t, scripts+"/insert/groups.txt", direct, proxied, o)
+			for _, file := range []string{"insert/groups", "routed/binds"} {
+				pgtest.Diff(t, scripts+"/"+file+".txt", direct, proxied, o)
+			}
 		})
 	}
 }

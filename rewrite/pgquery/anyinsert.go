@@ -19,6 +19,29 @@ type AnyInsert struct {
 	// The name begins at NameStart; TargetEnd is behind it and its alias, TailStart
 	// where ON CONFLICT or RETURNING begins, or behind the statement.
 	NameStart, TargetEnd, TailStart int
+	// With: it begins with WITH.
+	With bool
+}
+
+// StandsAlone says whether the clauses mean the same behind another INSERT without
+// parameters: they have none, and can't name what WITH names.
+func (raw *AnyInsert) StandsAlone() bool {
+	for _, clause := range []string{raw.OnConflict, raw.Returning} {
+		if clause == "" {
+			continue
+		}
+		res, err := pg_query.Scan(clause)
+		if err != nil {
+			return false
+		}
+		for _, t := range res.Tokens {
+			query := t.Token == pg_query.Token_SELECT || t.Token == pg_query.Token_TABLE
+			if t.Token == pg_query.Token_PARAM || raw.With && query {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // AnyStatement is one statement of a text that has INSERTs in it.
@@ -127,7 +150,7 @@ func (raw *AnyInsert) fromAny(stmt *pg_query.InsertStmt) {
 	if stmt.Override == pg_query.OverridingKind_OVERRIDING_USER_VALUE {
 		raw.Overriding = "USER"
 	}
-	raw.NameStart = int(rel.GetLocation())
+	raw.NameStart, raw.With = int(rel.GetLocation()), stmt.WithClause != nil
 }
 
 // place finds the places and the texts of the clauses.
