@@ -261,15 +261,19 @@ func TestRoutedInsertBesideMigration(t *testing.T) {
 	must(t, old, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 	must(t, old, "SELECT count(*) FROM pgbulk.routing_moving_groups")
 	must(t, other, `INSERT INTO "T t" (routing_id, v) VALUES ('g1', 'a'), ('g2', 'b')`)
-	done := make(chan error, 2)
+	done := make(chan error, 3)
 	for _, sql := range []string{
 		`INSERT INTO "T t" (routing_id, v) VALUES ('g1', 'a'), ('g3', 'b')`, `INSERT INTO "T t" (routing_id, v) SELECT 'g3', 'c'`,
 	} {
 		c := b.proxied()
 		go func() { _, err := rowsOf(c, sql); done <- err }()
 	}
+	bound := b.proxied()
+	go func() {
+		done <- bound.ExecParams(context.Background(), `INSERT INTO "T t" (routing_id, v) SELECT $1 || '3', 'd'`, [][]byte{[]byte("g")}, nil, nil, nil).Read().Err
+	}()
 	eventually(t, 20*time.Second, func() string {
-		if n := must(t, other, "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"); n != "2" {
+		if n := must(t, other, "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"); n != "3" {
 			return n + " wait"
 		}
 		return ""
@@ -277,13 +281,13 @@ func TestRoutedInsertBesideMigration(t *testing.T) {
 	must(t, mover, `INSERT INTO relyt_sys."T t_relyt_routing" VALUES ('g3', 'T t_relyt_massive_group');
 		INSERT INTO pgbulk.routing_generation VALUES (`+oid+`, 1) ON CONFLICT (main) DO UPDATE SET generation = routing_generation.generation + 1`)
 	must(t, mover, "COMMIT")
-	for range 2 {
+	for range 3 {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	}
 	exec(t, old, `INSERT INTO "T t" (routing_id, v) VALUES ('g1', 'a'), ('g3', 'b')`, "40001")
-	if got, err := rowsOf(mover, `SELECT string_agg(routing_id, ' ' ORDER BY id) FROM "T t" UNION ALL SELECT string_agg(group_id, ' ' ORDER BY group_id) FROM "T t_relyt_massive_group"`); err != nil || got != "g1 g1,g2 g3 g3" {
+	if got, err := rowsOf(mover, `SELECT string_agg(routing_id, ' ' ORDER BY id) FROM "T t" UNION ALL SELECT string_agg(group_id, ' ' ORDER BY group_id) FROM "T t_relyt_massive_group"`); err != nil || got != "g1 g1,g2 g3 g3 g3" {
 		t.Errorf("%s, %v", got, err)
 	}
 }

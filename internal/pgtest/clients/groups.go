@@ -95,7 +95,39 @@ func withPgxGroups(ctx context.Context, dsn DSN, mode pgx.QueryExecMode) (string
 		return []any{int32(70 + i), groupOf(70 + i), "copy"}, nil
 	}))
 	out.line("copy %d %s", n, explain(err))
+	pgxGroupsArrays(ctx, out, conn, one)
 	return out.String(), nil
+}
+
+func pgxGroupsArrays(ctx context.Context, out *transcript, conn *pgx.Conn, one func(string, string, ...any)) {
+	const insert = "INSERT INTO t (id, group_id, v) SELECT * FROM unnest($1::int[], $2::text[], $3::text[])"
+	arrays := func(from int) []any {
+		var ids []int32
+		var groups []*string
+		var v []string
+		for i := from; i < from+6; i++ {
+			ids, v = append(ids, int32(i)), append(v, "u")
+			group, ok := groupOf(i).(string)
+			if groups = append(groups, nil); ok {
+				groups[i-from] = &group
+			}
+		}
+		return []any{ids, groups, v}
+	}
+	one("arrays", insert, arrays(200)...)
+	one("arrays", insert, arrays(205)...)
+	one("arrays", "BEGIN")
+	one("arrays", insert, arrays(210)...)
+	one("arrays", "COMMIT")
+	rows, err := conn.Query(ctx, insert+" RETURNING id, group_id", arrays(220)...)
+	out.line("arrays returning %s", explain(err))
+	for rows.Next() {
+		var id int
+		var group *string
+		err := rows.Scan(&id, &group)
+		out.line("%d %s %s", id, show(group), explain(err))
+	}
+	out.line("%s %s", rows.CommandTag(), explain(rows.Err()))
 }
 
 func pgxGroupsBlock(ctx context.Context, out *transcript, conn *pgx.Conn, one func(string, string, ...any), returned func(int)) {

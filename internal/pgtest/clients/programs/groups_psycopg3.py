@@ -44,6 +44,13 @@ def many(base, tail=""):
         return cur.rowcount
 
 
+def sqlalchemy(base, tail="", **kwargs):  # the text that SQLAlchemy 2 makes of several rows
+    cells = ", ".join("(%%s::INTEGER, %%s::VARCHAR, %%s::VARCHAR, %d)" % i for i in range(5))
+    values = [v for i in range(5) for v in (base + i, GROUPS[i % 4], "x")]
+    sql = "INSERT INTO t (id, group_id, v) SELECT p0::INTEGER, p1::VARCHAR, p2::VARCHAR FROM (VALUES " + cells
+    return one(sql + ") AS imp_sen(p0, p1, p2, sen_counter) ORDER BY sen_counter" + tail, *values, **kwargs)
+
+
 for autocommit in (True, False):
     conn.autocommit = autocommit
     base = 1000 * autocommit
@@ -59,5 +66,14 @@ for autocommit in (True, False):
     attempt("many returning", lambda: many(base + 140, " RETURNING id"))
     attempt("duplicate", lambda: one(INSERT, base + 1, "b", "x"))
     attempt("check", lambda: one(INSERT, base + 150, "b", "no"))
+    if not autocommit:
+        conn.commit()
+
+for autocommit in (True, False):  # errors leave other numbers of the sequence to what follows
+    conn.autocommit = autocommit
+    base = 3000 + 1000 * autocommit
+    for i, tail in enumerate(("", " RETURNING t.id, t.id AS id__1, t.group_id", " ON CONFLICT (id) DO UPDATE SET v = t.v || excluded.v RETURNING t.v")):
+        for n in range(4):
+            attempt("sqlalchemy", lambda: sqlalchemy(base + 40 * i + 4 * n + n // 3, tail, binary=n % 2 == 1))
     if not autocommit:
         conn.commit()
