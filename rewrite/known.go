@@ -123,9 +123,18 @@ func (s *KnownSet) Insert(sql []byte) bool {
 	}
 	c := headCursor{sql: sql}
 	if name, ok := c.insertInto(); ok {
-		return s.Has(name)
+		return s.Has(name) || s.later(sql)
 	}
 	return !c.word("with") && !c.wraps() || s.Mentions(sql)
+}
+
+// later says whether a statement behind the first may put rows into a routed table.
+func (s *KnownSet) later(sql []byte) bool {
+	at := bytes.IndexByte(sql, ';')
+	if at < 0 || !s.Mentions(sql[at+1:]) {
+		return false
+	}
+	return slices.ContainsFunc(ParseAny(sql).Targets, func(t AnyTarget) bool { return s.Has(t.Table) })
 }
 
 // Mentions says whether a text may have an INSERT into a routed table anywhere.

@@ -37,6 +37,10 @@ func TestKnownInsert(t *testing.T) {
 		"insert into t":                                  true,
 		"insert into tes":                                true, // more may come
 		"insert":                                         true,
+		"insert into u values (1); insert into t values": true, // more may come
+		"insert into u values (1);insert into T select":  true,
+		"insert into u values (';'); insert into tt ...": false,
+		"insert into u values ('; insert into t')":       false,
 		"with x as (select 1) select * from x":           false,
 		"with x as (insert into u select 1) select 1":    true, // its names hold a t
 		"with x as (select 1) insert into \"Mixed\" ...": true,
