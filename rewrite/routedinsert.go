@@ -45,7 +45,7 @@ func (s *InsertStatement) DrawsSQL(in *Inspection) string {
 	if !s.HasDefault {
 		given = pgident.LiteralArray(in.Columns[:s.Targets()])
 	}
-	const draws = ` OPERATOR(pg_catalog.~) '(nextval|setval|clock_timestamp|timeofday)\('`
+	const draws = ` OPERATOR(pg_catalog.~) '(nextval|setval|clock_timestamp|timeofday)[(]'`
 	return `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a, pg_catalog.pg_type t
 WHERE a.attrelid OPERATOR(pg_catalog.=) ` + strconv.FormatUint(uint64(in.OID), 10) + `::pg_catalog.oid
 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.attgenerated OPERATOR(pg_catalog.=) ''
