@@ -35,6 +35,9 @@ type AnyText struct {
 	Plain bool
 	// Prepares says that INSERTs in it may run at any later time.
 	Prepares bool
+	// Inserts are the begin and end of each statement, if there are several and all
+	// are INSERTs with no other inside.
+	Inserts [][2]int
 	// Unknown: it can't be parsed, and Targets may be too many.
 	Unknown bool
 }
@@ -55,6 +58,12 @@ func ParseAny(sql []byte) *AnyText {
 		if s.Insert != nil {
 			a.Targets = append(a.Targets, AnyTarget{s.Insert.Schema, s.Insert.Table})
 		}
+		if s.Insert != nil && len(s.Inner) == 0 {
+			a.Inserts = append(a.Inserts, [2]int{s.Start, s.End})
+		}
+	}
+	if len(statements) < 2 || len(a.Inserts) < len(statements) {
+		a.Inserts = nil
 	}
 	if len(statements) != 1 || len(a.Targets) != 1 || statements[0].Insert == nil {
 		return a

@@ -43,7 +43,8 @@ type routedInsert struct {
 	raw           bool // kept is all that the client gets
 	direct        bool // and the client gets it at once
 	kept          []byte
-	filled        int // how much of kept is of filling the temporary table
+	tag           []byte // and this, once the transaction has ended well
+	filled        int    // how much of kept is of filling the temporary table
 }
 
 // routedForm is how the pieces go to the server.

@@ -260,6 +260,11 @@ func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
 	if t.inBlock = block; failed == nil && (!routed || t.inBlock && asIs) {
 		return t.pass(rewrite.ReasonMultiStatement, size)
 	}
+	if failed == nil && !asIs {
+		if parts := t.s.insertParts(a, sql); parts != nil {
+			return t.runParts(parts, size)
+		}
+	}
 	r := &routedInsert{t: t, in: t.s.inject()}
 	switch {
 	case failed != nil:

@@ -345,7 +345,7 @@ func (r *routedInsert) keepNotices(notices [][]byte) {
 // its own.
 func (r *routedInsert) reply() []byte {
 	if r.raw {
-		return r.kept
+		return append(r.kept, r.tag...)
 	}
 	out := r.kept
 	if r.t.stmt.Returning != "" {

@@ -56,6 +56,8 @@ type AnyStatement struct {
 	Plain bool
 	// Prepares: its INSERTs may run at any later time.
 	Prepares bool
+	// It stands from Start to End, its semicolon not with it.
+	Start, End int
 }
 
 // Target is the name of a table.
@@ -80,6 +82,10 @@ func ParseAny(sql string) ([]AnyStatement, error) {
 	var out []AnyStatement
 	for _, stmt := range tree.Stmts {
 		s := anyStatement(stmt.GetStmt())
+		s.Start, s.End = int(stmt.StmtLocation), int(stmt.StmtLocation+stmt.StmtLen)
+		if stmt.StmtLen == 0 {
+			s.End = len(sql)
+		}
 		if ins := stmt.GetStmt().GetInsertStmt(); ins != nil && len(tree.Stmts) == 1 {
 			if err := s.Insert.place(sql, res.Tokens, ins); err != nil {
 				return nil, err

@@ -29,6 +29,9 @@ for autocommit in (True, False):
     attempt("many", lambda cur: cur.executemany(INSERT, [(base + i, GROUPS[i % 4], "x") for i in range(30, 40)]))
     attempt("values", lambda cur: psycopg2.extras.execute_values(cur, "INSERT INTO t (id, group_id, v) VALUES %s",
                                                                  [(base + i, GROUPS[i % 4], "x") for i in range(50, 60)]))
+    attempt("batch", lambda cur: psycopg2.extras.execute_batch(cur, INSERT, [(base + i, GROUPS[i % 4], "x") for i in range(100, 400)]))
+    attempt("batch duplicate", lambda cur: psycopg2.extras.execute_batch(cur, INSERT, [(base + i, GROUPS[i % 4], "é") for i in (400, 401, 101, 402)]))
+    attempt("batch ignore", lambda cur: psycopg2.extras.execute_batch(cur, INSERT + " ON CONFLICT DO NOTHING", [(base + i, GROUPS[i % 4], "é") for i in range(410, 420)]))
     attempt("check", lambda cur: cur.execute(INSERT, (base + 70, "b", "no")))
     attempt("expression", lambda cur: cur.execute("INSERT INTO t (id, group_id, v) VALUES (%s, lower('B'), now()::text::varchar(4))", (base + 71,)))
     attempt("select", lambda cur: cur.execute("INSERT INTO t (id, group_id, v) SELECT g, CASE g %% 2 WHEN 0 THEN 'b' ELSE 'a' END, 's' FROM generate_series(%s, %s) g", (base + 80, base + 85)))
