@@ -23,7 +23,7 @@ async function main () {
     await attempt('text', `INSERT INTO t (id, group_id) VALUES (${30 + i}, 'b'), (${40 + i}, 'a')`)
   }
   await attempt('duplicate', { name: 'n', text: INSERT, values: [1, 'b', 'x'] })
-  await attempt('again', { name: 'n', text: INSERT, values: [2, 'b', 'x'] })
+  await attempt('again', { name: 'n', text: INSERT, values: [5, 'b', 'x'] })
   await attempt('begin', 'BEGIN')
   await attempt('in block', { name: 'n', text: INSERT, values: [50, 'b', 'x'] })
   await attempt('in block', { name: 'n', text: INSERT, values: [51, 'a', 'x'] })
