@@ -103,6 +103,7 @@ func TestHasLaterInsert(t *testing.T) {
 		"create function f() returns int language sql as 'insert into t values (1); select 1'": false,
 		"do $$ begin insert into t values (1); end $$; select 1":                               false,
 		"begin; insert into t":                                                                 false, // no statement
+		"select 1; select " + strings.Repeat("(", 300_000):                                     true,  // too deep for the parser
 	} {
 		if got := HasLaterInsert(sql); got != want {
 			t.Errorf("%s: %t", sql, got)

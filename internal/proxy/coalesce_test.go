@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -24,8 +25,26 @@ func coalescing(t *testing.T) (*bed, *pgconn.PgConn) {
 	b := newBed(t, Options{}, nil)
 	must(t, b.direct(), createCoalesced)
 	c := b.proxied()
+	b.knows()
 	must(t, c, "SET pgbulk.coalesce = 'transaction'")
 	return b, c
+}
+
+// knows waits until the proxy has read which tables of the database are routed:
+// before, it looks at every INSERT by itself.
+func (b *bed) knows() {
+	b.t.Helper()
+	known, ended := b.routed.Known(b.db)
+	defer ended()
+	tick, late := time.NewTicker(10*time.Millisecond), time.After(copyLimit)
+	defer tick.Stop()
+	for known.Set() == nil {
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatal("the names of routed tables are never read")
+		}
+	}
 }
 
 // ask runs one simple query, and returns its error.

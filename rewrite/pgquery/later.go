@@ -7,8 +7,16 @@ import (
 )
 
 // LaterInsert says whether a statement of several, behind the first, inserts: an
-// INSERT, or a statement with one in its WITH, or around it.
+// INSERT, or a statement with one in its WITH, or around it. A text that is too long
+// to be parsed may.
 func LaterInsert(sql string) (bool, error) {
+	res, err := pg_query.Scan(sql)
+	if err != nil {
+		return false, fmt.Errorf("scan statements: %w", err)
+	}
+	if len(res.Tokens) > maxAnyTokens {
+		return true, nil
+	}
 	tree, err := pg_query.Parse(sql)
 	if err != nil {
 		return false, fmt.Errorf("parse statements: %w", err)
