@@ -341,7 +341,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	}
 	if !s.queue.skipping { // else the server ignores it
 		s.statements.parsing(name, f.raw(), f.whole())
-		delete(s.reads.changes, string(name))
+		s.reads.parsedAnew(name)
 		if inserts && f.whole() {
 			s.rememberInsert(name, sql)
 			s.parsedInsert = kind == rewrite.KindInsert
@@ -358,7 +358,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 // bindFrame stops at a Bind that is a COPY's, or brings rows to insert.
 func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 	s.bound, s.boundSame = nil, false
-	if len(s.reads.changes) > 0 {
+	if s.reads.known != nil {
 		if f.open() {
 			return actFill, false
 		} else if s.changeBound(f.body()) {

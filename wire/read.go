@@ -19,6 +19,10 @@ type reading struct {
 	// names, and portals those that are bound. The client pump's own.
 	changes map[string]*preparedChange
 	portals map[string]*preparedChange
+	// first is the version of the names by which the session's first text was judged;
+	// asked, by which the server was asked for the text of a statement.
+	first uint64
+	asked map[string]uint64
 
 	// The rest is guarded by session.mu.
 
@@ -37,7 +41,9 @@ func (s *session) readFrame(f clientFrame, act action, sql []byte) (stop action,
 	if s.reads.known == nil {
 		return actFill, true
 	}
-	switch set := s.judge(); {
+	set := s.judge()
+	s.reads.judgedBy(set)
+	switch {
 	case set.None() || f.size > s.srv.cfg.MaxStatement:
 		return actFill, true
 	case !f.whole():
@@ -64,7 +70,12 @@ func (s *session) onReads(act action) error {
 // looksInsertRead is readFrame for a whole statement that begins with INSERT or
 // WITH, and brings no rows of its own that are worth the while. It holds s.mu.
 func (s *session) looksInsertRead(sql []byte) bool {
-	return s.reads.known != nil && len(sql) <= s.srv.cfg.MaxStatement && s.judge().InsertReads(sql)
+	if s.reads.known == nil {
+		return false
+	}
+	set := s.judge()
+	s.reads.judgedBy(set)
+	return len(sql) <= s.srv.cfg.MaxStatement && set.InsertReads(sql)
 }
 
 // looksCopyRead is readFrame for a COPY that was parsed, and found to be TO.
@@ -162,7 +173,7 @@ func (s *session) forgetRead(typ byte, name []byte) {
 	s.keepInsert(typ)
 	s.lastHead = s.lastHead[:0]
 	s.statements.forget(name)
-	delete(s.reads.changes, string(name))
+	s.reads.parsedAnew(name)
 }
 
 // sent notes texts that go to the server in place of the client's. It holds

@@ -21,6 +21,9 @@ import (
 type preparedChange struct {
 	name  string
 	locks int
+	sql   string // of the client's own statement, as it was sent
+	// unsure: its name was parsed anew, which the server refuses if it is there.
+	unsure bool
 }
 
 // sendChange sends the chain for a simple Query.
@@ -55,9 +58,10 @@ func (t *readTask) sendChange() error {
 // locks, and answers the client's Parse.
 func (t *readTask) prepareChange(name string, size int) error {
 	s := t.s
-	ch := &preparedChange{name: name, locks: len(t.plan.Locks)}
+	ch := &preparedChange{name: name, locks: len(t.plan.Locks), sql: t.plan.Main.SQL}
 	main := appendParse(nil, name, t.plan.Main.SQL, t.params)
-	out := append(appendClose(nil, 'S', auxName(name)), main...)
+	// First the client's: where its name is taken, the twin has to stay.
+	out := appendClose(append([]byte(nil), main...), 'S', auxName(name))
 	out = appendParse(out, auxName(name), t.plan.Aux.SQL, t.params)
 	for i, l := range t.plan.Locks {
 		out = appendParse(appendClose(out, 'S', lockName(i, name)), lockName(i, name), l, nil)
@@ -93,7 +97,7 @@ func (t *readTask) prepareChange(name string, size int) error {
 func (s *session) changeBound(body []byte) bool {
 	portal, rest, _ := frame.CString(body)
 	name, _, ok := frame.CString(rest)
-	if ok && s.reads.changes[string(name)] != nil {
+	if ok && (s.reads.changes[string(name)] != nil || s.oldChange(name)) {
 		return true
 	}
 	delete(s.reads.portals, string(portal))
@@ -119,6 +123,14 @@ func (s *session) onChangeBind() error {
 	portal, rest, _ := frame.CString(body)
 	name, params, _ := frame.CString(rest)
 	ch := s.reads.changes[string(name)]
+	if ch == nil || ch.unsure {
+		if ch, err = s.askChange(name, len(raw)); ch == nil || err != nil {
+			return err
+		}
+		_, body, raw, _ = s.peekFrame(s.srv.cfg.InsertMaxBytes)
+		portal, rest, _ = frame.CString(body)
+		_, params, _ = frame.CString(rest)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keepInsert('B')
