@@ -107,6 +107,11 @@ func (r *knownTables) inUse() map[string]*knownDatabase {
 	loaded := r.dbs.known()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for name := range loaded {
+		if r.byName[name] == nil { // no session has been there yet
+			r.byName[name] = &knownDatabase{}
+		}
+	}
 	out := make(map[string]*knownDatabase, len(r.byName))
 	for name, db := range r.byName {
 		if loaded[name] != nil || db.sessions > 0 {

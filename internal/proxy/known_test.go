@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 const knownTable = `CREATE TABLE t (id int, group_id text)`
@@ -167,6 +169,29 @@ func TestRoutedWithoutSessions(t *testing.T) {
 	}
 	must(t, direct, knownPair)
 	if err := awaitSeenFor(t.Context(), b.pg.Connect(t, b.db, "postgres"), "t", 5*time.Second); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRoutedBeforeSessions: nor does one wait for a proxy that keeps a lease in a
+// database where no session has been yet.
+func TestRoutedBeforeSessions(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	db := pg.NewDatabase(t)
+	install(t, pg, db)
+	r := start(t, pg, Options{}, func(c *config.Config) { c.Lease.Timeout = time.Second })
+	r.dbs.Lookup(t.Context(), db, true) // as lease.discover does
+	conn := pg.Connect(t, db, "postgres")
+	must(t, conn.PgConn(), "CREATE TABLE t (group_id text); "+knownPair)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for leased := false; !leased; {
+		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgbulk.proxy)").Scan(&leased); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := awaitSeenFor(t.Context(), conn, "t", 10*time.Second); err != nil {
 		t.Error(err)
 	}
 }
