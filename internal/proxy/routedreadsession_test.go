@@ -108,9 +108,12 @@ func runPsql(t *testing.T, dsn string) string {
 		"-c", "CLOSE c", "-c", "COMMIT", "-c", `\copy (SELECT id FROM t ORDER BY 1) TO STDOUT`, "-c", `\d t`))
 }
 
+// debianPython is the one that has Debian's packages, whatever PATH says.
+const debianPython = "/usr/bin/python3"
+
 func runPsycopg2(t *testing.T, dsn string) string {
 	t.Helper()
-	return output(t, osexec.CommandContext(t.Context(), "python3", "-c", `
+	cmd := osexec.CommandContext(t.Context(), debianPython, "-c", `
 import sys, psycopg2
 con = psycopg2.connect(sys.argv[1])
 cur = con.cursor()
@@ -125,7 +128,12 @@ except psycopg2.Error as e: print(e.pgcode, e)
 con.rollback()
 cur.execute("SELECT count(*), max(v) FROM t"); print(cur.fetchall())
 con.commit()
-`, dsn))
+`, dsn)
+	out := output(t, cmd)
+	if !cmd.ProcessState.Success() { // two that fail alike show nothing
+		t.Error(out)
+	}
+	return out
 }
 
 // output is what a program prints, but for the names of the tables.
@@ -185,7 +193,7 @@ func TestRoutedReadsClients(t *testing.T) {
 	for name, run := range readPrograms {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if name == "psycopg2" && osexec.Command("python3", "-c", "import psycopg2").Run() != nil {
+			if name == "psycopg2" && osexec.Command(debianPython, "-c", "import psycopg2").Run() != nil {
 				t.Skip("psycopg2 is not installed")
 			}
 			b := readBed(t)
