@@ -141,11 +141,9 @@ func (r *routedBinds) fillTemp(i *routedInsert, plan *rewrite.TempInsert, a *rew
 	}
 	i.filled = len(i.kept)
 	for _, row := range told {
-		n, err := strconv.Atoi(string(row))
-		if err != nil || n < 1 || n > len(i.aux) {
-			return pgerr.New(pgerr.InternalError, "pgbulkproxy: row %q of %d", row, len(i.aux)), nil
+		if e := markAux(i.aux, [][]byte{row}); e != nil {
+			return e, nil
 		}
-		i.aux[n-1] = true
 	}
 	return nil, nil
 }

@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"slices"
-	"strconv"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -80,15 +79,14 @@ func (r *routedBinds) ask() (*pgerr.Error, error) {
 	out = r.appendAll(out, in.Routing.AuxCellsSQL(in, r.cells))
 	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', endAsking)
 	unit := -binds
+	var unreadable *pgerr.Error
 	failed, err := r.exchange(out, 3, func(f captured) {
 		switch {
 		case f.typ == '2':
 			unit++
 		case f.typ == 'D' && unit > 0:
-			row := dataRow(f.body)
-			u := &r.units[unit-1]
-			if n, err := strconv.Atoi(string(row[0])); err == nil && n > 0 && n <= len(u.aux) {
-				u.aux[n-1] = true
+			if e := markAux(r.units[unit-1].aux, dataRow(f.body)); e != nil {
+				unreadable = e
 			}
 		}
 	})
@@ -96,7 +94,7 @@ func (r *routedBinds) ask() (*pgerr.Error, error) {
 	if failed != nil && err == nil {
 		return r.nativeError(failed)
 	}
-	return nil, err
+	return unreadable, err
 }
 
 var execute = frame.Append(nil, 'E', make([]byte, 5))

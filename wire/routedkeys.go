@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
@@ -63,22 +64,43 @@ func (t *insertTask) routingKeys() (keys *rewrite.RoutedKeys, of []int32, err er
 func (r *routedInsert) ask(keys *rewrite.RoutedKeys, of []int32) (failed *pgerr.Error, err error) {
 	t := r.t
 	in, route := t.insp, t.insp.Routing
-	sql := setAsking + "; "
+	sql := ""
 	if wait := route.WaitKeysSQL(in, t.routes.Moving, keys); wait != "" {
 		sql += wait + "; "
 	}
 	sql += route.AuxKeysSQL(in, keys) + "; " + t.stmt.DrawsSQL(in)
-	name := t.stmt.Constraint()
+	results, failed, err := r.question(sql, t.stmt.Constraint())
+	if failed != nil || err != nil {
+		return failed, err
+	}
+	r.ordered = in.UserCode || firstField(results[len(results)-1].Rows) == "t"
+	isAux := make([]bool, len(of)+1) // 0 is no key
+	if failed = markAll(isAux[1:], results[len(results)-2].Rows); failed != nil {
+		return failed, nil
+	}
+	for i, n := range of {
+		r.aux[i] = isAux[n]
+	}
+	return nil, nil
+}
+
+// question runs statements of ours between savepoints, and returns their results,
+// but for that of the last one: what constraint name is called in the auxiliary table,
+// where it is not "".
+func (r *routedInsert) question(sql, name string) (results []bulk.Result, failed *pgerr.Error, err error) {
+	t := r.t
+	sql = setAsking + "; " + sql
 	if name != "" {
-		sql += "; " + route.ConstraintSQL(in, name)
+		sql += "; " + t.insp.Routing.ConstraintSQL(t.insp, name)
 	}
 	r.asking = true
-	results, err := r.in.Exec(t.s.ctx, sql+"; "+endAsking+"; "+setRouted)
+	results, err = r.in.Exec(t.s.ctx, sql+"; "+endAsking+"; "+setRouted)
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
-		return r.nativeError(e)
+		failed, err = r.nativeError(e)
+		return nil, failed, err
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.asking, r.saved = false, true
 	results = results[:len(results)-2]
@@ -86,17 +108,29 @@ func (r *routedInsert) ask(keys *rewrite.RoutedKeys, of []int32) (failed *pgerr.
 		r.constraint = firstField(results[len(results)-1].Rows)
 		results = results[:len(results)-1]
 	}
-	r.ordered = in.UserCode || firstField(results[len(results)-1].Rows) == "t"
-	isAux := make([]bool, len(of)+1)
-	for _, row := range results[len(results)-2].Rows {
-		if n, err := strconv.Atoi(string(row[0])); err == nil && n > 0 && n < len(isAux) {
-			isAux[n] = true
+	return results, nil, nil
+}
+
+// markAux marks the one whose number, from 1 on, a row of the server's answer has. A
+// number that cannot be is an error: what is not marked goes to the main table.
+func markAux(aux []bool, row [][]byte) *pgerr.Error {
+	if len(row) == 1 {
+		if n, err := strconv.Atoi(string(row[0])); err == nil && n > 0 && n <= len(aux) {
+			aux[n-1] = true
+			return nil
 		}
 	}
-	for i, n := range of {
-		r.aux[i] = isAux[n]
+	return pgerr.New(pgerr.InternalError, "pgbulkproxy: the server answered with row %q of %d", row, len(aux))
+}
+
+// markAll is markAux for each row.
+func markAll(aux []bool, rows [][][]byte) *pgerr.Error {
+	for _, row := range rows {
+		if e := markAux(aux, row); e != nil {
+			return e
+		}
 	}
-	return nil, nil
+	return nil
 }
 
 // firstField is the first field of the first row, or "".

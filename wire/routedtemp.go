@@ -2,7 +2,6 @@ package wire
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -65,26 +64,14 @@ func (r *routedInsert) viaTemp(a *rewrite.AnyInsert) (failed *pgerr.Error, err e
 
 // fillTemp makes the table and fills it, and looks where the rows go.
 func (r *routedInsert) fillTemp(plan *rewrite.TempInsert, a *rewrite.AnyInsert) (failed *pgerr.Error, err error) {
-	t := r.t
-	in, route := t.insp, t.insp.Routing
-	name := a.Statement.Constraint()
-	sql := setAsking + "; " + plan.FillSQL(a) + "; "
-	if wait := plan.WaitSQL(t.routes.Moving); wait != "" {
+	sql := plan.FillSQL(a) + "; "
+	if wait := plan.WaitSQL(r.t.routes.Moving); wait != "" {
 		sql += wait + "; "
 	}
-	sql += plan.AuxSQL()
-	if name != "" {
-		sql += "; " + route.ConstraintSQL(in, name)
+	results, failed, err := r.question(sql+plan.AuxSQL(), a.Statement.Constraint())
+	if failed != nil || err != nil {
+		return failed, err
 	}
-	r.asking = true
-	results, err := r.in.Exec(t.s.ctx, sql+"; "+endAsking+"; "+setRouted)
-	if e := pgerr.As(err); e != nil && !e.IsFatal() {
-		return r.nativeError(e)
-	}
-	if err != nil {
-		return nil, err
-	}
-	r.asking, r.saved = false, true
 	for _, result := range results {
 		r.keepNotices(result.Notices)
 		if strings.HasPrefix(result.Tag, "INSERT ") {
@@ -92,19 +79,7 @@ func (r *routedInsert) fillTemp(plan *rewrite.TempInsert, a *rewrite.AnyInsert) 
 		}
 	}
 	r.filled = len(r.kept)
-	results = results[:len(results)-2]
-	if name != "" {
-		r.constraint = firstField(results[len(results)-1].Rows)
-		results = results[:len(results)-1]
-	}
-	for _, row := range results[len(results)-1].Rows {
-		n, err := strconv.Atoi(string(row[0]))
-		if err != nil || n < 1 || n > len(r.aux) {
-			return pgerr.New(pgerr.InternalError, "pgbulkproxy: row %q of %d", row[0], len(r.aux)), nil
-		}
-		r.aux[n-1] = true
-	}
-	return nil, nil
+	return markAll(r.aux, results[len(results)-1].Rows), nil
 }
 
 // insert puts the pieces where they belong.
