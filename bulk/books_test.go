@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
@@ -37,7 +37,7 @@ func (l *awayLedger) Settle(ctx context.Context, o checkpoint.Outcome) (checkpoi
 
 // Lookup implements Databases.
 func (l *awayLedger) Lookup(context.Context, string, bool) (*Database, rewrite.Reason) {
-	return &Database{Ledger: l, Key: make([]byte, engine.KeySize)}, rewrite.ReasonNone
+	return &Database{Ledger: l, Key: make([]byte, sealed.KeySize)}, rewrite.ReasonNone
 }
 
 // settle runs a load, and returns what the ledger has to hear in the end.

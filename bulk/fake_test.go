@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -26,7 +27,8 @@ func (fakeEngine) Caps() engine.Caps {
 	return engine.Caps{External: true, Formats: []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary}}
 }
 
-func (e fakeEngine) Plan(_ engine.Target, _ *rewrite.CopyStatement, _ engine.Session, f engine.File, _ []byte, _ time.Time) (engine.Plan, error) {
+func (e fakeEngine) Plan(_ engine.Target, _ *rewrite.CopyStatement, _ engine.Session, g engine.Group, _ []byte, _ time.Time) (engine.Plan, error) {
+	f := g.Files[0]
 	return engine.Plan{Open: fmt.Sprintf("OPEN %d", f.Number), Insert: fmt.Sprintf("INSERT %d", f.Records), Close: "CLOSE"}, e.err
 }
 
@@ -213,7 +215,7 @@ func (l *fakeLedger) MarkSwept(context.Context, ...string) error { return l.add(
 
 // Lookup implements Databases.
 func (l *fakeLedger) Lookup(context.Context, string, bool) (*Database, rewrite.Reason) {
-	return &Database{Ledger: l, Key: make([]byte, engine.KeySize)}, rewrite.ReasonNone
+	return &Database{Ledger: l, Key: make([]byte, sealed.KeySize)}, rewrite.ReasonNone
 }
 
 // bed is a loader over fakes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 )
 
@@ -133,11 +134,11 @@ func (im *Importer) attempt(ctx context.Context, database string, db *Database, 
 		if err != nil {
 			return fmt.Errorf("sign url of file %d: %w", f.Number, err)
 		}
-		open, err := engine.OpenStagedSQL(bound, h.ProcessID, f.Number, url, db.Key, time.Now().Add(im.cfg.URLTTL))
+		open, err := sealed.OpenStagedSQL(bound, h.ProcessID, f.Number, url, db.Key, time.Now().Add(im.cfg.URLTTL))
 		if err != nil {
 			return err
 		}
 		opens = append(opens, open)
 	}
-	return sess.Run(ctx, engine.ImportTransaction(opens, h.ProcessID, h.Owner, h.Epoch))
+	return sess.Run(ctx, sealed.ImportTransaction(opens, h.ProcessID, h.Owner, h.Epoch))
 }

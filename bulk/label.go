@@ -3,7 +3,7 @@ package bulk
 import (
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 )
 
@@ -17,7 +17,7 @@ func (ld *Load) claim() (repeated bool, err error) {
 	if ld.db == nil {
 		return false, pgerr.New(pgerr.SystemError, "pgbulkproxy: the ledger can't be reached, which a label needs")
 	}
-	sql, err := engine.ClaimLabelSQL(ld.sealSession(), ld.label(), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+	sql, err := sealed.ClaimLabelSQL(ld.sealSession(), ld.label(), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return false, err
 	}
@@ -51,14 +51,14 @@ func (ld *Load) finishLabel(rows int64) error {
 	if ld.spec.Decision.Ext.Label == "" || ld.run.repeated {
 		return nil
 	}
-	sql, err := engine.FinishLabelSQL(ld.sealSession(), ld.label(), rows, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+	sql, err := sealed.FinishLabelSQL(ld.sealSession(), ld.label(), rows, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err == nil {
 		_, err = ld.exec(sql)
 	}
 	return err
 }
 
-func (ld *Load) label() engine.Label {
+func (ld *Load) label() sealed.Label {
 	in := ld.spec.Inspection
-	return engine.Label{ProcessID: ld.id, Schema: in.Schema, Table: in.Table, Text: ld.spec.Decision.Ext.Label}
+	return sealed.Label{ProcessID: ld.id, Schema: in.Schema, Table: in.Table, Text: ld.spec.Decision.Ext.Label}
 }

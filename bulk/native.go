@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -264,7 +264,7 @@ func (ld *Load) recordImports(n int64) {
 			f.rows = max(n, 0) // only the server knows
 		}
 		n -= f.rows
-		one, err := engine.ImportSQL(ld.sealSession(), ld.engineFile(f, ""), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+		one, err := sealed.ImportSQL(ld.sealSession(), ld.engineFile(f, ""), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 		if err != nil {
 			ld.books.failed("seal import", err)
 			return

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 )
 
@@ -16,9 +16,9 @@ type rejects struct {
 	// step is how many records the next run has; 0 is all, until one was bad.
 	step  int64
 	count int64
-	first engine.Reject
+	first sealed.Reject
 	// pending are not written down yet, bytes their size.
-	pending []engine.Reject
+	pending []sealed.Reject
 	bytes   int
 }
 
@@ -34,7 +34,7 @@ const (
 // reject notes a bad row, and fails when there are too many.
 func (ld *Load) reject(e *pgerr.Error, line int64, raw []byte) error {
 	in, r := ld.spec.Inspection, &ld.run.rejects
-	row := engine.Reject{Line: line, Column: errorColumn(e, in.Table, in.Columns), SQLState: e.Code(), Message: e.Get('M'), Raw: raw}
+	row := sealed.Reject{Line: line, Column: errorColumn(e, in.Table, in.Columns), SQLState: e.Code(), Message: e.Get('M'), Raw: raw}
 	r.step = 1
 	r.count++
 	if r.count == 1 {
@@ -90,7 +90,7 @@ func (ld *Load) flushRejects() error {
 		return err
 	}
 	in := ld.spec.Inspection
-	sql, err := engine.RejectsSQL(ld.sealSession(), ld.id, in.Schema, in.Table, r.pending,
+	sql, err := sealed.RejectsSQL(ld.sealSession(), ld.id, in.Schema, in.Table, r.pending,
 		in.ServerEncoding == "UTF8", ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return pgerr.New(pgerr.SystemError, "pgbulkproxy: %s", err)

@@ -3,7 +3,7 @@ package bulk
 import (
 	"errors"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -46,7 +46,7 @@ func (ld *Load) checkMoved(given, moved int64) error {
 }
 
 // importSteps are those of a routed table's import; nil where it has none.
-func (ld *Load) importSteps() ([]engine.Step, error) {
+func (ld *Load) importSteps() ([]sealed.Step, error) {
 	in := ld.spec.Inspection
 	if in.Routing == nil {
 		return nil, nil
@@ -55,11 +55,11 @@ func (ld *Load) importSteps() ([]engine.Step, error) {
 		return nil, err
 	}
 	im := ld.spec.Statement.Import(in, &ld.spec.Decision.Ext, "pgbulkproxy_"+ld.id)
-	steps := []engine.Step{{SQL: im.Lock, Rows: -1}, {SQL: im.Bad, Rows: 0}, {SQL: im.Create, Rows: -1}}
+	steps := []sealed.Step{{SQL: im.Lock, Rows: -1}, {SQL: im.Bad, Rows: 0}, {SQL: im.Create, Rows: -1}}
 	for _, f := range ld.run.staged {
-		steps = append(steps, engine.Step{SQL: im.Fill(engine.ExternalTable(ld.id, f.number)), Rows: f.rows})
+		steps = append(steps, sealed.Step{SQL: im.Fill(sealed.ExternalTable(ld.id, f.number)), Rows: f.rows})
 	}
-	return append(steps, engine.Step{SQL: im.Wait, Rows: -1}, engine.Step{SQL: im.Move, Rows: -1}), nil
+	return append(steps, sealed.Step{SQL: im.Wait, Rows: -1}, sealed.Step{SQL: im.Move, Rows: -1}), nil
 }
 
 // replays says that an error of the load is to be looked for by a replay: the

@@ -290,7 +290,7 @@ func (ld *Load) external(f *file) (int64, error) {
 	}
 	plan, err := ld.l.engine.Plan(
 		ld.target(),
-		ld.spec.Statement, ld.sealSession(), ld.engineFile(f, url), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+		ld.spec.Statement, ld.sealSession(), engine.Group{Files: []engine.File{ld.engineFile(f, url)}}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
 	}

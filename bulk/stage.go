@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -185,11 +185,11 @@ func (ld *Load) recordStaged() error {
 	if err != nil {
 		return err
 	}
-	files := make([]engine.StagedFile, len(ld.run.staged))
+	files := make([]sealed.StagedFile, len(ld.run.staged))
 	for i, f := range ld.run.staged {
-		files[i] = engine.StagedFile{Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.bytes, CRC32C: f.crc}
+		files[i] = sealed.StagedFile{Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.bytes, CRC32C: f.crc}
 	}
-	sql, err := engine.StageSQL(ld.sealSession(), engine.Staged{
+	sql, err := sealed.StageSQL(ld.sealSession(), sealed.Staged{
 		ProcessID: ld.id, Owner: ld.l.cfg.Owner, Target: ld.target(), Statement: ld.spec.Statement,
 		Files: files, Steps: steps, Label: ld.spec.Decision.Ext.Label,
 	}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -53,7 +55,40 @@ type File struct {
 	CRC32C         uint32
 }
 
-// Plan is the SQL that loads one file. The three texts are each one statement
+// Group is what one Plan loads: files of one load, in the order of its rows.
+type Group struct {
+	// Files are one, but for engines with Caps.Parallel.
+	Files []File
+	// Prefix is where the store keeps exactly these files: s3://bucket/key, that
+	// ends with "/". Engines that read one file by its URL don't need it, and it
+	// may be empty for them.
+	Prefix string
+	// Config is the URL from which the server gets what it must know to read the
+	// files; empty for engines that are told by their SQL.
+	Config string
+}
+
+// One returns the file of a group that has one.
+func (g Group) One() (File, error) {
+	if len(g.Files) != 1 {
+		return File{}, fmt.Errorf("%w: a group of %d files", ErrUnsupported, len(g.Files))
+	}
+	return g.Files[0], nil
+}
+
+// Records is how many rows the group has.
+func (g Group) Records() (n int64) {
+	for _, f := range g.Files {
+		n += f.Records
+	}
+	return n
+}
+
+// ErrUnsupported says that an engine cannot load these files this way. The rows
+// can go another way.
+var ErrUnsupported = errors.New("not supported by this engine")
+
+// Plan is the SQL that loads one group. The three texts are each one statement
 // without a semicolon.
 type Plan struct {
 	Open, Insert, Close string
@@ -68,7 +103,7 @@ type Engine interface {
 	// Name is the value of --engine.
 	Name() string
 	Caps() Caps
-	// Plan returns the SQL for one file. key is the database's secret (see
-	// Sealer); expires bounds the sealed message's life.
-	Plan(t Target, stmt *rewrite.CopyStatement, s Session, f File, key []byte, expires time.Time) (Plan, error)
+	// Plan returns the SQL for one group. key is the secret of the database (see
+	// package sealed); expires bounds the life of what is told to the server.
+	Plan(t Target, stmt *rewrite.CopyStatement, s Session, g Group, key []byte, expires time.Time) (Plan, error)
 }

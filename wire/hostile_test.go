@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
@@ -36,7 +36,7 @@ func (sink) URL(key string) string { return "s3://sink/" + key }
 
 func newTestLoader() *bulk.Loader {
 	return bulk.NewLoader(bulk.Config{FileBytes: 100}, bulk.Deps{
-		Store: sink{}, URLs: sink{}, Engine: engine.NewPlain(), Databases: noDatabases{},
+		Store: sink{}, URLs: sink{}, Engine: plain.New(), Databases: noDatabases{},
 		Memory: bulk.NewMemory(8<<20, false, ""), Log: slog.New(slog.DiscardHandler),
 		Sweeper: bulk.NewSweeper(sink{}, 0, time.Minute, nil, slog.New(slog.DiscardHandler)),
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
@@ -83,7 +83,7 @@ func (d *demo) installEngine(ctx context.Context, conn *pgconn.PgConn) error {
 		d.engine = config.EnginePlain
 		return nil
 	}
-	err := install.Run(ctx, conn, install.SQL(engine.NewPostgres(), demoServiceRole))
+	err := install.Run(ctx, conn, install.SQL(postgres.New(), demoServiceRole))
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) && pgErr.Code == "0A000" {
 		d.engine = config.EnginePlain

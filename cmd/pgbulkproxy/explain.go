@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -48,7 +50,7 @@ type explanation struct {
 
 // Run implements the command.
 func (c *explainCmd) Run(a *app) error {
-	e, err := engine.ByName(c.Engine)
+	e, err := registry.ByName(c.Engine)
 	if err != nil {
 		return fmt.Errorf("explain: %w", err)
 	}
@@ -154,7 +156,7 @@ func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rew
 		x.Plan = stmt.PlanOf(in, d)
 	case rewrite.MethodExternal:
 		// The key is made up: explain has no right to the database's own.
-		key := make([]byte, engine.KeySize)
+		key := make([]byte, sealed.KeySize)
 		if _, err := rand.Read(key); err != nil {
 			return fmt.Errorf("make a key: %w", err)
 		}
@@ -166,7 +168,7 @@ func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rew
 			ProcessID: "00000000-0000-0000-0000-000000000000", Number: 1,
 			URL: "https://store/bucket/prefix/date/process/file", First: true,
 		}
-		p, err := e.Plan(target, stmt, session, file, key, time.Now().Add(time.Minute))
+		p, err := e.Plan(target, stmt, session, engine.Group{Files: []engine.File{file}}, key, time.Now().Add(time.Minute))
 		if err != nil {
 			return err
 		}

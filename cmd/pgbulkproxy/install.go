@@ -8,7 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/install"
 )
 
@@ -30,7 +31,7 @@ func (installCmd) Help() string {
 
 // Run implements the command.
 func (c *installCmd) Run(a *app) error {
-	e, err := engine.ByName(c.Engine)
+	e, err := registry.ByName(c.Engine)
 	if err != nil {
 		return fmt.Errorf("install: %w", err)
 	}
@@ -65,7 +66,7 @@ func (c *installCmd) Run(a *app) error {
 		if err != nil {
 			return fmt.Errorf("install: %w", err)
 		}
-		_, err = fmt.Fprintf(a.stdout, "%s: engine %s, version %d, in database %s\n", verb, e.Name(), engine.InstallVersion, database)
+		_, err = fmt.Fprintf(a.stdout, "%s: engine %s, version %d, in database %s\n", verb, e.Name(), sealed.InstallVersion, database)
 		return err
 	})
 }

@@ -165,7 +165,7 @@ func (b *bench) plan(l *load, data string) engine.Plan {
 		ProcessID: l.id, Number: l.files, URL: url, First: l.files == 1, Records: int64(strings.Count(data, "\n")),
 		Bytes: int64(len(data)), CRC32C: crc32.Checksum([]byte(data), crc32.MakeTable(crc32.Castagnoli)),
 	}
-	plan, err := b.c.Engine.Plan(b.target(l), &l.stmt, b.session(), f, b.c.Key, time.Now().Add(5*time.Minute))
+	plan, err := b.c.Engine.Plan(b.target(l), &l.stmt, b.session(), engine.Group{Files: []engine.File{f}}, b.c.Key, time.Now().Add(5*time.Minute))
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -10,33 +10,39 @@ import (
 // run the way the bytes run: from the command over the wire into the load, and
 // down to what knows nothing of sessions. Tests are free.
 var edges = map[string][]string{
-	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "rewrite", "rewrite/values", "checkpoint", "routing"},
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "engine/postgres", "engine/registry", "engine/sealed", "rewrite", "rewrite/values", "checkpoint", "routing"},
 
 	// The one place where everything is put together.
-	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
 
 	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
 	"wire/evloop":    {},
 	"wire/frame":     {},
 
-	"bulk":      {"bulk/rows", "rewrite", "engine", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
+	"bulk":      {"bulk/rows", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
 	"bulk/rows": {},
 
 	"rewrite/values":  {"internal/pgident"},
 	"rewrite":         {"rewrite/pgquery", "rewrite/values", "internal/pgerr", "internal/pgident"},
 	"rewrite/pgquery": {},
 
-	"engine":     {"rewrite", "internal/pgident"},
+	"engine":     {"rewrite"},
 	"checkpoint": {"internal/pgident"},
 	"routing":    {"rewrite", "internal/pgerr", "internal/pgident"},
+
+	// Engines know nothing of each other; what those with a ledger share is sealed's.
+	"engine/plain":    {"engine", "rewrite"},
+	"engine/postgres": {"engine", "engine/sealed", "rewrite"},
+	"engine/registry": {"engine", "engine/plain", "engine/postgres"},
+	"engine/sealed":   {"engine", "rewrite", "internal/pgident"},
 
 	"store":          {},
 	"store/embedded": {"store"},
 
 	"internal/admin":        {},
 	"internal/config":       {},
-	"internal/install":      {"engine", "checkpoint", "routing", "internal/loaderconfig"},
+	"internal/install":      {"engine", "engine/sealed", "checkpoint", "routing", "internal/loaderconfig"},
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},
 	"internal/pgident":      {},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
 	"github.com/pgbulkproxy/pgbulkproxy/routing"
 )
@@ -28,7 +29,7 @@ func SQL(e engine.Engine, serviceRole string) string {
 	if !e.Caps().InstallNeeded {
 		return ""
 	}
-	return transaction(engine.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole), routing.InstallSQL(serviceRole))
+	return transaction(sealed.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole), routing.InstallSQL(serviceRole))
 }
 
 // LoaderConfigSQL returns the transaction that makes relyt_sys.LOADER_CONFIG(),
@@ -47,7 +48,7 @@ func UninstallSQL(e engine.Engine) string {
 	if !e.Caps().InstallNeeded {
 		return ""
 	}
-	return transaction(routing.UninstallSQL(), checkpoint.UninstallSQL(), engine.UninstallSQL())
+	return transaction(routing.UninstallSQL(), checkpoint.UninstallSQL(), sealed.UninstallSQL())
 }
 
 // transaction states its modes, for databases with other defaults.

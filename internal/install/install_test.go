@@ -11,7 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
@@ -23,14 +25,14 @@ func TestInstallAgainAndRemove(t *testing.T) {
 	db, role := pg.NewDatabase(t), pg.NewRole(t, "")
 	conn := pg.Connect(t, db, "postgres")
 	ctx := context.Background()
-	sql := SQL(engine.NewPostgres(), role)
+	sql := SQL(postgres.New(), role)
 	var key []byte
 	for range 2 {
 		if err := Run(ctx, conn.PgConn(), sql); err != nil {
 			t.Fatal(err)
 		}
 		var again []byte
-		if err := conn.QueryRow(ctx, engine.SecretSQL).Scan(&again); err != nil {
+		if err := conn.QueryRow(ctx, sealed.SecretSQL).Scan(&again); err != nil {
 			t.Fatal(err)
 		}
 		if key != nil && string(key) != string(again) {
@@ -40,11 +42,11 @@ func TestInstallAgainAndRemove(t *testing.T) {
 	}
 	service := pg.Connect(t, db, role)
 	var version int
-	if err := service.QueryRow(ctx, engine.VersionSQL).Scan(&version); err != nil || version != engine.InstallVersion {
+	if err := service.QueryRow(ctx, sealed.VersionSQL).Scan(&version); err != nil || version != sealed.InstallVersion {
 		t.Errorf("service role reads version %d, %v", version, err)
 	}
 	for range 2 {
-		if err := Run(ctx, conn.PgConn(), UninstallSQL(engine.NewPostgres())); err != nil {
+		if err := Run(ctx, conn.PgConn(), UninstallSQL(postgres.New())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +63,7 @@ func TestConcurrentInstallers(t *testing.T) {
 	var g errgroup.Group
 	for range 4 {
 		conn := pg.Connect(t, db, "postgres").PgConn()
-		g.Go(func() error { return Run(context.Background(), conn, SQL(engine.NewPostgres(), "")) })
+		g.Go(func() error { return Run(context.Background(), conn, SQL(postgres.New(), "")) })
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
@@ -73,8 +75,8 @@ func TestErrorsChangeNothing(t *testing.T) {
 	pg := testenv.Postgres(t)
 	db, role := pg.NewDatabase(t), pg.NewRole(t, "")
 	cases := []struct{ name, user, sql, code string }{
-		{"no superuser", role, SQL(engine.NewPostgres(), ""), "42501"},
-		{"no such role", "postgres", SQL(engine.NewPostgres(), "nobody_of_that_name"), "42704"},
+		{"no superuser", role, SQL(postgres.New(), ""), "42501"},
+		{"no such role", "postgres", SQL(postgres.New(), "nobody_of_that_name"), "42704"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -102,14 +104,14 @@ func TestReadOnlyDefaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := Run(ctx, conn.PgConn(), SQL(engine.NewPostgres(), "")); err != nil {
+	if err := Run(ctx, conn.PgConn(), SQL(postgres.New(), "")); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestPlainNeedsNothing(t *testing.T) {
 	t.Parallel()
-	if got := SQL(engine.NewPlain(), "r") + UninstallSQL(engine.NewPlain()); strings.TrimSpace(got) != "" {
+	if got := SQL(plain.New(), "r") + UninstallSQL(plain.New()); strings.TrimSpace(got) != "" {
 		t.Errorf("SQL %q", got)
 	}
 }
@@ -119,7 +121,7 @@ func TestLoaderConfig(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	conn := pg.Connect(t, pg.NewDatabase(t), "postgres")
-	for _, sql := range []string{SQL(engine.NewPostgres(), ""), LoaderConfigSQL(""), LoaderConfigSQL(""), UninstallSQL(engine.NewPostgres())} {
+	for _, sql := range []string{SQL(postgres.New(), ""), LoaderConfigSQL(""), LoaderConfigSQL(""), UninstallSQL(postgres.New())} {
 		if err := Run(t.Context(), conn.PgConn(), sql); err != nil {
 			t.Fatal(err)
 		}

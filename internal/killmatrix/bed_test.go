@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgserver"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
@@ -81,7 +81,7 @@ func newBed(t testing.TB, o options) *bed {
 	}
 	b.db = b.pg.NewDatabase(t)
 	admin := b.pg.Connect(t, b.db, "postgres")
-	if err := installer.Run(t.Context(), admin.PgConn(), installer.SQL(engine.NewPostgres(), "")); err != nil {
+	if err := installer.Run(t.Context(), admin.PgConn(), installer.SQL(postgres.New(), "")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := admin.PgConn().Exec(t.Context(), createTables).ReadAll(); err != nil {

@@ -16,7 +16,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -121,7 +121,7 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 		d.log.Info("installed schema pgbulk", "database", name)
 	}
 	found := &bulk.Database{}
-	if err := db.pool.QueryRow(ctx, engine.SecretSQL).Scan(&found.Key); err != nil {
+	if err := db.pool.QueryRow(ctx, sealed.SecretSQL).Scan(&found.Key); err != nil {
 		return fmt.Errorf("read the secret: %w", err)
 	}
 	ledger := checkpoint.NewPostgres(db.pool)

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -52,9 +53,9 @@ func TestDatabasesAutoInstall(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Postgres(t)
 	db := pg.NewDatabase(t)
-	d := databasesFor(t, serviceDSN(pg), installer.SQL(engine.NewPostgres(), ""))
+	d := databasesFor(t, serviceDSN(pg), installer.SQL(postgres.New(), ""))
 	lookup(t, d, db, false, rewrite.ReasonNotInstalled)
-	if len(lookup(t, d, db, true, rewrite.ReasonNone)) != engine.KeySize || len(d.ledgers()) != 1 {
+	if len(lookup(t, d, db, true, rewrite.ReasonNone)) != sealed.KeySize || len(d.ledgers()) != 1 {
 		t.Error("nothing was installed")
 	}
 }
@@ -75,7 +76,7 @@ func TestDatabasesUpgrade(t *testing.T) {
 		t.Fatal(err)
 	}
 	lookup(t, databasesFor(t, serviceDSN(pg), ""), db, true, rewrite.ReasonServiceFailed)
-	lookup(t, databasesFor(t, serviceDSN(pg), installer.SQL(engine.NewPostgres(), "")), db, true, rewrite.ReasonNone)
+	lookup(t, databasesFor(t, serviceDSN(pg), installer.SQL(postgres.New(), "")), db, true, rewrite.ReasonNone)
 	lookup(t, databasesFor(t, serviceDSN(pg), ""), db, true, rewrite.ReasonNone)
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
@@ -25,7 +25,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	if err != nil {
 		return err
 	}
-	eng, err := engine.ByName(p.cfg.EngineName())
+	eng, err := registry.ByName(p.cfg.EngineName())
 	if err != nil {
 		return err
 	}

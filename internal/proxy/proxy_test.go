@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
@@ -106,7 +106,7 @@ func (r *running) dsn(pg *testenv.PG, db, user string) string {
 func install(t testing.TB, pg *testenv.PG, db string) {
 	t.Helper()
 	conn := pg.Connect(t, db, "postgres")
-	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(engine.NewPostgres(), "")); err != nil {
+	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(postgres.New(), "")); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
@@ -378,7 +378,7 @@ func TestStagedServiceRole(t *testing.T) {
 	b := &bed{t: t, pg: pg, db: pg.NewDatabase(t), prefix: testenv.S3(t).Prefix(t)}
 	admin := b.direct()
 	conn := pg.Connect(t, b.db, "postgres")
-	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(engine.NewPostgres(), service)); err != nil {
+	if err := installer.Run(t.Context(), conn.PgConn(), installer.SQL(postgres.New(), service)); err != nil {
 		t.Fatal(err)
 	}
 	b.running = start(t, pg, Options{}, func(c *config.Config) {

@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package engine
+package sealed
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -17,7 +18,7 @@ type Staged struct {
 	ProcessID string
 	// Owner is the proxy that stages it.
 	Owner  string
-	Target Target
+	Target engine.Target
 	// Statement says how the files are to be read.
 	Statement *rewrite.CopyStatement
 	// Files are those of the load, numbered from 1.
@@ -52,14 +53,14 @@ type Step struct {
 func StagedInserts(l Staged) []Step {
 	steps := make([]Step, len(l.Files))
 	for i, f := range l.Files {
-		steps[i] = Step{SQL: insertSQL(l.Target, File{ProcessID: l.ProcessID, Number: f.Number}), Rows: f.Records}
+		steps[i] = Step{SQL: InsertSQL(l.Target, engine.File{ProcessID: l.ProcessID, Number: f.Number}), Rows: f.Records}
 	}
 	return steps
 }
 
 // ExternalTable returns the name of a file's external table, for steps.
 func ExternalTable(processID string, file int) string {
-	return pgident.Qualified("pgbulk", tableName(File{ProcessID: processID, Number: file}))
+	return pgident.Qualified("pgbulk", tableName(engine.File{ProcessID: processID, Number: file}))
 }
 
 // stageMessage and what is in it is known to staged.sql, and stored: fields are
@@ -109,9 +110,9 @@ const maxMessage = 1_000_000
 
 // StageSQL returns the statement that, run in the client's transaction, makes a
 // load staged when that transaction commits. It records the session's settings,
-// too. ErrUnsupported: the load cannot be acknowledged when staged. key and
+// too. engine.ErrUnsupported: the load cannot be acknowledged when staged. key and
 // expires are Plan's.
-func StageSQL(s Session, l Staged, key []byte, expires time.Time) (string, error) {
+func StageSQL(s engine.Session, l Staged, key []byte, expires time.Time) (string, error) {
 	m, err := newStageMessage(s, l)
 	if err != nil {
 		return "", err
@@ -123,7 +124,7 @@ func StageSQL(s Session, l Staged, key []byte, expires time.Time) (string, error
 	return "SELECT pgbulk.record_staged(" + args + ", pg_catalog.current_setting('search_path'))", nil
 }
 
-func newStageMessage(s Session, l Staged) (*stageMessage, error) {
+func newStageMessage(s engine.Session, l Staged) (*stageMessage, error) {
 	h, err := newHeader("stage", s, l.ProcessID, 0)
 	if err != nil {
 		return nil, err
@@ -132,7 +133,7 @@ func newStageMessage(s Session, l Staged) (*stageMessage, error) {
 		return nil, errors.New("stage: no files")
 	}
 	// The options of both kinds of files, and everything that is checked of them.
-	first, err := openMessage(l.Target, l.Statement, s, File{ProcessID: l.ProcessID, Number: 1, First: true}, time.Time{})
+	first, err := openMessage(l.Target, l.Statement, s, engine.File{ProcessID: l.ProcessID, Number: 1, First: true}, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func newStageMessage(s Session, l Staged) (*stageMessage, error) {
 // OpenStagedSQL returns the statement that opens the external table of one file
 // of a staged load, in the import's transaction. url is pre-signed; s is the
 // importing session, whose role is the service role.
-func OpenStagedSQL(s Session, processID string, file int, url string, key []byte, expires time.Time) (string, error) {
+func OpenStagedSQL(s engine.Session, processID string, file int, url string, key []byte, expires time.Time) (string, error) {
 	if url == "" || file < 1 {
 		return "", fmt.Errorf("open staged: no URL, or file %d", file)
 	}
@@ -222,7 +223,7 @@ func seal(m sealable, url string, key []byte, expires time.Time) (string, error)
 		return "", err
 	}
 	if len(sealed.Message) >= maxMessage {
-		return "", fmt.Errorf("%w: a message of %d bytes", ErrUnsupported, len(sealed.Message))
+		return "", fmt.Errorf("%w: a message of %d bytes", engine.ErrUnsupported, len(sealed.Message))
 	}
 	return sealed.args(), nil
 }

@@ -1,4 +1,4 @@
-package engine
+package sealed
 
 import (
 	"crypto/sha256"
@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 )
 
@@ -31,17 +32,17 @@ type labelMessage struct {
 // claims a label: it answers NULL, or the number of rows of the load that has
 // the label already; then nothing is to be loaded. It waits for a transaction
 // that has claimed the label and not ended. key and expires are Plan's.
-func ClaimLabelSQL(s Session, l Label, key []byte, expires time.Time) (string, error) {
+func ClaimLabelSQL(s engine.Session, l Label, key []byte, expires time.Time) (string, error) {
 	return labelSQL("claim_label", s, l, 0, key, expires)
 }
 
 // FinishLabelSQL returns the statement that stores the number of rows with a
 // label that this transaction has claimed, once it is known.
-func FinishLabelSQL(s Session, l Label, records int64, key []byte, expires time.Time) (string, error) {
+func FinishLabelSQL(s engine.Session, l Label, records int64, key []byte, expires time.Time) (string, error) {
 	return labelSQL("finish_label", s, l, records, key, expires)
 }
 
-func labelSQL(op string, s Session, l Label, records int64, key []byte, expires time.Time) (string, error) {
+func labelSQL(op string, s engine.Session, l Label, records int64, key []byte, expires time.Time) (string, error) {
 	h, err := newHeader(op, s, l.ProcessID, 0)
 	if err != nil {
 		return "", err
@@ -92,7 +93,7 @@ type rejectRow struct {
 // down rows that the load has skipped; some hundred at once. isUTF8 says that
 // this is the database's encoding: in others, what is not ASCII is written as
 // escapes, as bytes that are no text are everywhere. key and expires are Plan's.
-func RejectsSQL(s Session, processID, schema, table string, rows []Reject, isUTF8 bool, key []byte, expires time.Time) (string, error) {
+func RejectsSQL(s engine.Session, processID, schema, table string, rows []Reject, isUTF8 bool, key []byte, expires time.Time) (string, error) {
 	h, err := newHeader("rejects", s, processID, 0)
 	if err != nil {
 		return "", err

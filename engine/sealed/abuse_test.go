@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"fmt"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/enginetest"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -63,7 +65,7 @@ func (c *castle) file() engine.File {
 func (c *castle) plan(s engine.Session, key []byte, expires time.Time) engine.Plan {
 	c.t.Helper()
 	stmt := rewrite.CopyStatement{Format: rewrite.FormatText, Null: `\N`}
-	plan, err := engine.NewPostgres().Plan(c.target, &stmt, s, c.file(), key, expires)
+	plan, err := postgres.New().Plan(c.target, &stmt, s, engine.Group{Files: []engine.File{c.file()}}, key, expires)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -141,7 +143,7 @@ func TestRefusedSealedByMistake(t *testing.T) {
 			c.own.PgConn().PID(), c.db, c.alice, soon().Unix(), uuid.NewString(), c.target.OID, extra)
 	}
 	seal := func(text, url string) string {
-		args, err := engine.SealUnchecked(c.key, text, url)
+		args, err := sealed.SealUnchecked(c.key, text, url)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +272,7 @@ func TestShadows(t *testing.T) {
 	forged[0] ^= 1
 	c.refused(c.own, "forged", c.plan(c.session(), forged, soon()).Open, "(mac)")
 	mustExec(t, c.own, c.plan(c.session(), c.key, soon()).SQL())
-	sql, err := engine.ImportSQL(c.session(), c.file(), c.key, soon())
+	sql, err := sealed.ImportSQL(c.session(), c.file(), c.key, soon())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -92,7 +93,7 @@ func benchPlans(b *testing.B, conn *pgx.Conn, db string, target engine.Target, s
 			b.Fatal(err)
 		}
 		file := engine.File{ProcessID: uuid.NewString(), Number: 1, URL: url, First: true}
-		plan, err := engine.NewPostgres().Plan(target, stmt, session, file, key, time.Now().Add(time.Minute))
+		plan, err := postgres.New().Plan(target, stmt, session, engine.Group{Files: []engine.File{file}}, key, time.Now().Add(time.Minute))
 		if err != nil {
 			b.Fatal(err)
 		}

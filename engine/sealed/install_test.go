@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
@@ -29,20 +29,20 @@ func TestInstallTwiceKeepsTheSecret(t *testing.T) {
 	mustExec(t, admin, installation(""))
 	key := secret(t, admin)
 	mustExec(t, admin, installation(service))
-	if len(key) != engine.KeySize || !bytes.Equal(key, secret(t, admin)) {
+	if len(key) != sealed.KeySize || !bytes.Equal(key, secret(t, admin)) {
 		t.Error("the secret has changed")
 	}
 	var version int
-	if err := admin.QueryRow(t.Context(), engine.VersionSQL).Scan(&version); err != nil || version != engine.InstallVersion {
+	if err := admin.QueryRow(t.Context(), sealed.VersionSQL).Scan(&version); err != nil || version != sealed.InstallVersion {
 		t.Errorf("version %d, %v", version, err)
 	}
 	if !bytes.Equal(key, secret(t, pg.Connect(t, db, service))) {
 		t.Error("the service role reads another secret")
 	}
-	if err := exec(t, pg.Connect(t, db, user), engine.SecretSQL); code(err) != "42501" {
+	if err := exec(t, pg.Connect(t, db, user), sealed.SecretSQL); code(err) != "42501" {
 		t.Errorf("a user reads the secret: %v", err)
 	}
-	if err := exec(t, pg.Connect(t, db, user), engine.VersionSQL); err != nil {
+	if err := exec(t, pg.Connect(t, db, user), sealed.VersionSQL); err != nil {
 		t.Errorf("a user reads the version: %v", err)
 	}
 	var path string
@@ -68,7 +68,7 @@ func TestUninstall(t *testing.T) {
 	mustExec(t, admin, "CREATE TABLE relyt_sys.theirs (a int)")
 	mustExec(t, admin, uninstallation())
 	mustExec(t, admin, "SELECT * FROM relyt_sys.theirs")
-	if err := exec(t, admin, engine.VersionSQL); code(err) != "3F000" {
+	if err := exec(t, admin, sealed.VersionSQL); code(err) != "3F000" {
 		t.Errorf("version without an installation: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package engine
+package sealed
 
 import (
 	_ "embed"
@@ -35,7 +35,7 @@ var ledgerSQL string
 //go:embed sql/uninstall.sql
 var uninstallSQL string
 
-// InstallSQL returns the statements that install or upgrade the engine's part
+// InstallSQL returns the statements that install or upgrade this package's part
 // of schema pgbulk: to be run by a superuser in one transaction, together with
 // the ledger's. serviceRole is the role of the proxy's service connection; it
 // must exist, and may read the secret. Empty: a superuser is the service role.

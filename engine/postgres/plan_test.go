@@ -1,4 +1,4 @@
-package engine
+package postgres
 
 import (
 	"bytes"
@@ -8,22 +8,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 var (
-	testTarget  = Target{Schema: "pub'lic", Table: `t"x`, OID: 5, Columns: []string{"a", `b"`}}
-	testSession = Session{Database: "db", BackendPID: 12, Role: "alice"}
-	testFile    = File{ProcessID: "0e4c8a8e-0000-4000-8000-000000000001", Number: 3, URL: "https://h/b/k?X-Amz-Signature=s3cr3t",
+	testTarget  = engine.Target{Schema: "pub'lic", Table: `t"x`, OID: 5, Columns: []string{"a", `b"`}}
+	testSession = engine.Session{Database: "db", BackendPID: 12, Role: "alice"}
+	testFile    = engine.File{ProcessID: "0e4c8a8e-0000-4000-8000-000000000001", Number: 3, URL: "https://h/b/k?X-Amz-Signature=s3cr3t",
 		Records: 5, Bytes: 6, CRC32C: 7}
-	testKey = bytes.Repeat([]byte{1}, KeySize)
+	testKey = bytes.Repeat([]byte{1}, sealed.KeySize)
 )
+
+func one(f engine.File) engine.Group { return engine.Group{Files: []engine.File{f}} }
 
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	target := testTarget
 	target.OverridingSystem = true
-	plan, err := NewPostgres().Plan(target, &rewrite.CopyStatement{Format: rewrite.FormatBinary}, testSession, testFile, testKey, time.Unix(99, 0))
+	plan, err := New().Plan(target, &rewrite.CopyStatement{Format: rewrite.FormatBinary}, testSession, one(testFile), testKey, time.Unix(99, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,9 +52,9 @@ func TestPlan(t *testing.T) {
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	type args struct {
-		t    Target
-		s    Session
-		f    File
+		t    engine.Target
+		s    engine.Session
+		f    engine.File
 		stmt rewrite.CopyStatement
 		key  []byte
 	}
@@ -82,55 +86,20 @@ func TestPlanRefuses(t *testing.T) {
 		func(a *args) { a.stmt.Format = rewrite.FormatText },
 	} {
 		a := args{testTarget, testSession, testFile, rewrite.CopyStatement{Format: rewrite.FormatCSV, Delimiter: ',', Quote: '"', Escape: '"'}, testKey}
-		if _, err := NewPostgres().Plan(a.t, &a.stmt, a.s, a.f, a.key, time.Now()); err != nil {
+		if _, err := New().Plan(a.t, &a.stmt, a.s, one(a.f), a.key, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		change(&a)
-		if _, err := NewPostgres().Plan(a.t, &a.stmt, a.s, a.f, a.key, time.Now()); err == nil {
+		if _, err := New().Plan(a.t, &a.stmt, a.s, one(a.f), a.key, time.Now()); err == nil {
 			t.Errorf("change %d is taken", i)
 		} else if strings.Contains(fmt.Sprint(err), "s3cr3t") {
 			t.Errorf("change %d: the URL shows", i)
 		}
 	}
-}
-
-func TestTableOptions(t *testing.T) {
-	t.Parallel()
-	full := rewrite.CopyStatement{Format: rewrite.FormatCSV, Delimiter: ';', Quote: '\'', Escape: '\\', Null: "n", Header: true, HeaderLines: 1,
-		Encoding: "LATIN1", OnError: "stop", LogVerbosity: "verbose"}
-	for _, c := range []struct {
-		stmt  rewrite.CopyStatement
-		first bool
-		want  string
-	}{
-		{rewrite.CopyStatement{Format: rewrite.FormatText, Delimiter: '\t', Null: `\N`}, true, `map[delimiter:	 format:text null:\N]`},
-		{rewrite.CopyStatement{Format: rewrite.FormatBinary}, true, `map[format:binary]`},
-		{full, true, `map[delimiter:; encoding:LATIN1 escape:\ format:csv header:true null:n quote:']`},
-		{full, false, `map[delimiter:; encoding:LATIN1 escape:\ format:csv null:n quote:']`},
-		{rewrite.CopyStatement{Format: rewrite.FormatCSV, HeaderMatch: true}, true, `map[format:csv header:match null:]`},
-	} {
-		got, err := tableOptions(&c.stmt, c.first)
-		if err != nil || fmt.Sprint(got) != c.want {
-			t.Errorf("got %v, %v, want %s", got, err, c.want)
+	for _, files := range [][]engine.File{nil, {testFile, testFile}} {
+		stmt := rewrite.CopyStatement{Format: rewrite.FormatBinary}
+		if _, err := New().Plan(testTarget, &stmt, testSession, engine.Group{Files: files}, testKey, time.Now()); !errors.Is(err, engine.ErrUnsupported) {
+			t.Errorf("%d files: %v", len(files), err)
 		}
-	}
-}
-
-func TestRegistry(t *testing.T) {
-	t.Parallel()
-	for _, name := range Names() {
-		e, err := ByName(name)
-		if err != nil || e.Name() != name || e.Caps().External != e.Caps().InstallNeeded {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := ByName("oracle"); err == nil || !strings.Contains(err.Error(), "postgres, plain") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := NewPlain().Plan(testTarget, nil, testSession, testFile, testKey, time.Now()); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("got %v", err)
-	}
-	if _, err := ImportSQL(testSession, File{}, testKey, time.Now()); err == nil {
-		t.Error("an import without id is taken")
 	}
 }

@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"os"
@@ -8,21 +8,19 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
-	"github.com/pgbulkproxy/pgbulkproxy/engine/enginetest"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
-	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // installation is what the install command runs.
 func installation(serviceRole string) string {
-	return "BEGIN; " + engine.InstallSQL(serviceRole) + checkpoint.InstallSQL(serviceRole) + "COMMIT"
+	return "BEGIN; " + sealed.InstallSQL(serviceRole) + checkpoint.InstallSQL(serviceRole) + "COMMIT"
 }
 
 func uninstallation() string {
-	return "BEGIN; " + checkpoint.UninstallSQL() + engine.UninstallSQL() + "COMMIT"
+	return "BEGIN; " + checkpoint.UninstallSQL() + sealed.UninstallSQL() + "COMMIT"
 }
 
 // installed makes a database with everything installed.
@@ -38,7 +36,7 @@ func installed(t testing.TB, serviceRole string) (*testenv.PG, string, []byte) {
 func secret(t testing.TB, conn *pgx.Conn) []byte {
 	t.Helper()
 	var key []byte
-	if err := conn.QueryRow(t.Context(), engine.SecretSQL).Scan(&key); err != nil {
+	if err := conn.QueryRow(t.Context(), sealed.SecretSQL).Scan(&key); err != nil {
 		t.Fatal(err)
 	}
 	return key
@@ -59,21 +57,4 @@ func exec(t testing.TB, conn *pgx.Conn, sql string) error {
 		_, _ = conn.PgConn().Exec(t.Context(), "ROLLBACK").ReadAll()
 	}
 	return err
-}
-
-func config(t testing.TB, s store.Store) enginetest.Config {
-	pg, db, key := installed(t, "")
-	return enginetest.Config{
-		Engine:    engine.NewPostgres(),
-		DSN:       func(role string) string { return pg.DSN(db, role) },
-		Superuser: "postgres",
-		NewRole:   func(tb testing.TB) string { return pg.NewRole(tb, "NOSUPERUSER") },
-		Store:     s,
-		Key:       key,
-	}
-}
-
-func TestPostgresConforms(t *testing.T) {
-	t.Parallel()
-	enginetest.Run(t, config(t, testenv.S3(t).Store(t)))
 }

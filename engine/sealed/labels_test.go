@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"fmt"
@@ -10,34 +10,34 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 )
 
 // claim returns the statement that claims a label for a load.
-func (d *depot) claim(conn *pgx.Conn, l engine.Label) string {
+func (d *depot) claim(conn *pgx.Conn, l sealed.Label) string {
 	d.t.Helper()
-	sql, err := engine.ClaimLabelSQL(d.session(conn), l, d.key, soon())
+	sql, err := sealed.ClaimLabelSQL(d.session(conn), l, d.key, soon())
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	return sql
 }
 
-func (d *depot) finish(conn *pgx.Conn, l engine.Label, records int64) string {
+func (d *depot) finish(conn *pgx.Conn, l sealed.Label, records int64) string {
 	d.t.Helper()
-	sql, err := engine.FinishLabelSQL(d.session(conn), l, records, d.key, soon())
+	sql, err := sealed.FinishLabelSQL(d.session(conn), l, records, d.key, soon())
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	return sql
 }
 
-func label(text string) engine.Label {
-	return engine.Label{ProcessID: uuid.NewString(), Schema: "own", Table: "t", Text: text}
+func label(text string) sealed.Label {
+	return sealed.Label{ProcessID: uuid.NewString(), Schema: "own", Table: "t", Text: text}
 }
 
 // wantClaim runs a claim in whatever transaction conn is in.
-func (d *depot) wantClaim(conn *pgx.Conn, l engine.Label, want string) {
+func (d *depot) wantClaim(conn *pgx.Conn, l sealed.Label, want string) {
 	d.t.Helper()
 	results, err := conn.PgConn().Exec(d.t.Context(), d.claim(conn, l)).ReadAll()
 	if err != nil {
@@ -75,7 +75,7 @@ func TestLabels(t *testing.T) {
 		d.wantClaim(d.own, label(level), "mine")
 		mustExec(t, d.own, "COMMIT")
 	}
-	if _, err := engine.ClaimLabelSQL(d.session(d.own), label("caf\xe9"), d.key, soon()); err == nil {
+	if _, err := sealed.ClaimLabelSQL(d.session(d.own), label("caf\xe9"), d.key, soon()); err == nil {
 		t.Error("a label that is not UTF-8 is sealed")
 	}
 }
@@ -142,11 +142,11 @@ func TestRejects(t *testing.T) {
 	d := newDepot(t)
 	bob := d.pg.Connect(t, d.db, d.pg.NewRole(t, ""))
 	id := uuid.NewString()
-	rows := []engine.Reject{
+	rows := []sealed.Reject{
 		{Line: 7, Column: `b "é`, SQLState: "22P02", Message: "invalid input syntax: \"日\"", Raw: []byte("caf\xe9\t\x00'\\N😀")},
 		{Line: 9_000_000_000, SQLState: "23505", Message: "duplicate", Raw: []byte(strings.Repeat("x", 100_000))},
 	}
-	sql, err := engine.RejectsSQL(d.session(d.own), id, "own", "t", rows, true, d.key, soon())
+	sql, err := sealed.RejectsSQL(d.session(d.own), id, "own", "t", rows, true, d.key, soon())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestRejects(t *testing.T) {
 	if err := bob.QueryRow(t.Context(), "SELECT count(*) FROM relyt_sys.relyt_loader_rejects").Scan(&n); err != nil || n != 0 {
 		t.Errorf("another role sees %d, %v", n, err)
 	}
-	sql, err = engine.RejectsSQL(d.session(d.own), id, "own", "t", rows[:1], false, d.key, soon())
+	sql, err = sealed.RejectsSQL(d.session(d.own), id, "own", "t", rows[:1], false, d.key, soon())
 	if err != nil {
 		t.Fatal(err)
 	}

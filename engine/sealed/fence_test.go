@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 )
 
 const other = "proxy-2"
@@ -24,7 +24,7 @@ func (d *depot) register(owner string) {
 }
 
 // orphan finds a load among the orphans.
-func (d *depot) orphan(l engine.Staged) (checkpoint.Orphan, bool) {
+func (d *depot) orphan(l sealed.Staged) (checkpoint.Orphan, bool) {
 	d.t.Helper()
 	all, err := d.ledger.Orphans(d.t.Context(), 1000)
 	if err != nil {
@@ -39,7 +39,7 @@ func (d *depot) orphan(l engine.Staged) (checkpoint.Orphan, bool) {
 }
 
 // orphaned ends the first owner's lease and returns its load, an orphan now.
-func (d *depot) orphaned(l engine.Staged) checkpoint.Orphan {
+func (d *depot) orphaned(l sealed.Staged) checkpoint.Orphan {
 	d.t.Helper()
 	if err := d.ledger.Release(d.t.Context(), owner); err != nil {
 		d.t.Fatal(err)
@@ -191,7 +191,7 @@ func TestFenceManyTakers(t *testing.T) {
 	t.Parallel()
 	d := newDepot(t)
 	const loads, proxies = 12, 4
-	byID := map[string]engine.Staged{}
+	byID := map[string]sealed.Staged{}
 	for i := range loads {
 		l := d.stage(d.own, "t", fmt.Sprintf("%d\tx\n", i))
 		byID[l.ProcessID] = l
@@ -214,7 +214,7 @@ func TestFenceManyTakers(t *testing.T) {
 
 // fight takes all it can, with a lease that ends at once, and then imports it,
 // until nothing is under way.
-func (d *depot) fight(ctx context.Context, me string, conn *pgx.Conn, byID map[string]engine.Staged) error {
+func (d *depot) fight(ctx context.Context, me string, conn *pgx.Conn, byID map[string]sealed.Staged) error {
 	for {
 		orphans, err := d.ledger.Orphans(ctx, 100)
 		if err != nil || len(orphans) == 0 {

@@ -1,9 +1,10 @@
-package engine
+package sealed
 
 import (
 	"fmt"
 	"slices"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
@@ -12,7 +13,7 @@ import (
 // option that is dropped would load other values than COPY.
 func tableOptions(stmt *rewrite.CopyStatement, first bool) (map[string]string, error) {
 	if reason := unsupported(stmt); reason != "" {
-		return nil, fmt.Errorf("engine postgres: %w: %s", ErrUnsupported, reason)
+		return nil, fmt.Errorf("%w: %s", engine.ErrUnsupported, reason)
 	}
 	if stmt.Format == rewrite.FormatBinary {
 		return map[string]string{"format": "binary"}, nil
@@ -32,7 +33,7 @@ func tableOptions(stmt *rewrite.CopyStatement, first bool) (map[string]string, e
 	case rewrite.FormatText:
 		options["format"] = "text"
 	default:
-		return nil, fmt.Errorf("engine postgres: %w: format %q", ErrUnsupported, stmt.Format)
+		return nil, fmt.Errorf("%w: format %q", engine.ErrUnsupported, stmt.Format)
 	}
 	if stmt.Encoding != "" {
 		options["encoding"] = stmt.Encoding
@@ -75,13 +76,13 @@ func unsupported(stmt *rewrite.CopyStatement) string {
 }
 
 // forced returns the columns of a FORCE option.
-func forced(t Target, names []string, everyColumn bool) ([]string, error) {
+func forced(t engine.Target, names []string, everyColumn bool) ([]string, error) {
 	if everyColumn {
 		return t.Columns, nil
 	}
 	for _, n := range names {
 		if !slices.Contains(t.Columns, n) {
-			return nil, fmt.Errorf("engine postgres: %w: FORCE option for a column that is not loaded", ErrUnsupported)
+			return nil, fmt.Errorf("%w: FORCE option for a column that is not loaded", engine.ErrUnsupported)
 		}
 	}
 	return names, nil

@@ -1,4 +1,4 @@
-package engine_test
+package sealed_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/enginetest"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
@@ -71,15 +72,15 @@ func (d *depot) session(conn *pgx.Conn) (s engine.Session) {
 }
 
 // staged makes a load of one file for each text and begins it in the ledger.
-func (d *depot) staged(conn *pgx.Conn, table string, files ...string) engine.Staged {
+func (d *depot) staged(conn *pgx.Conn, table string, files ...string) sealed.Staged {
 	d.t.Helper()
-	l := engine.Staged{ProcessID: uuid.NewString(), Owner: owner, Statement: &rewrite.CopyStatement{Format: rewrite.FormatText, Null: `\N`},
+	l := sealed.Staged{ProcessID: uuid.NewString(), Owner: owner, Statement: &rewrite.CopyStatement{Format: rewrite.FormatText, Null: `\N`},
 		Target: engine.Target{Schema: "own", Table: table, Columns: []string{"a", "b"}}}
 	if err := d.admin.QueryRow(d.t.Context(), "SELECT $1::regclass::oid", "own."+table).Scan(&l.Target.OID); err != nil {
 		d.t.Fatal(err)
 	}
 	for i, rows := range files {
-		f := engine.StagedFile{Number: i + 1, Key: fmt.Sprintf("%s/%d", l.ProcessID, i+1), Records: int64(strings.Count(rows, "\n")), Bytes: int64(len(rows)), CRC32C: 7}
+		f := sealed.StagedFile{Number: i + 1, Key: fmt.Sprintf("%s/%d", l.ProcessID, i+1), Records: int64(strings.Count(rows, "\n")), Bytes: int64(len(rows)), CRC32C: 7}
 		f.URL = "s3://b/" + f.Key
 		if err := d.store.Put(d.t.Context(), f.Key, strings.NewReader(rows)); err != nil {
 			d.t.Fatal(err)
@@ -96,9 +97,9 @@ func (d *depot) staged(conn *pgx.Conn, table string, files ...string) engine.Sta
 }
 
 // stageSQL is the statement of the client's transaction.
-func (d *depot) stageSQL(conn *pgx.Conn, l engine.Staged) string {
+func (d *depot) stageSQL(conn *pgx.Conn, l sealed.Staged) string {
 	d.t.Helper()
-	sql, err := engine.StageSQL(d.session(conn), l, d.key, soon())
+	sql, err := sealed.StageSQL(d.session(conn), l, d.key, soon())
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func (d *depot) stageSQL(conn *pgx.Conn, l engine.Staged) string {
 }
 
 // stage stages a load in a transaction of its own.
-func (d *depot) stage(conn *pgx.Conn, table string, files ...string) engine.Staged {
+func (d *depot) stage(conn *pgx.Conn, table string, files ...string) sealed.Staged {
 	d.t.Helper()
 	l := d.staged(conn, table, files...)
 	mustExec(d.t, conn, d.stageSQL(conn, l))
@@ -114,7 +115,7 @@ func (d *depot) stage(conn *pgx.Conn, table string, files ...string) engine.Stag
 }
 
 // importSQL is the import's transaction on conn.
-func (d *depot) importSQL(conn *pgx.Conn, l engine.Staged, f checkpoint.Fence) string {
+func (d *depot) importSQL(conn *pgx.Conn, l sealed.Staged, f checkpoint.Fence) string {
 	d.t.Helper()
 	s := engine.Session{Database: d.db, BackendPID: conn.PgConn().PID(), Role: d.service}
 	var opens []string
@@ -123,21 +124,21 @@ func (d *depot) importSQL(conn *pgx.Conn, l engine.Staged, f checkpoint.Fence) s
 		if err != nil {
 			d.t.Fatal(err)
 		}
-		open, err := engine.OpenStagedSQL(s, l.ProcessID, file.Number, url, d.key, soon())
+		open, err := sealed.OpenStagedSQL(s, l.ProcessID, file.Number, url, d.key, soon())
 		if err != nil {
 			d.t.Fatal(err)
 		}
 		opens = append(opens, open)
 	}
-	return engine.ImportTransaction(opens, f.ProcessID, f.Owner, f.Epoch)
+	return sealed.ImportTransaction(opens, f.ProcessID, f.Owner, f.Epoch)
 }
 
-func first(l engine.Staged) checkpoint.Fence {
+func first(l sealed.Staged) checkpoint.Fence {
 	return checkpoint.Fence{ProcessID: l.ProcessID, Owner: owner}
 }
 
 // load imports a load on a session of its own, as its first owner.
-func (d *depot) load(l engine.Staged) error {
+func (d *depot) load(l sealed.Staged) error {
 	d.t.Helper()
 	conn := d.pg.Connect(d.t, d.db, d.service)
 	defer conn.Close(context.WithoutCancel(d.t.Context()))
@@ -163,7 +164,7 @@ func (d *depot) want(sql, want string) {
 
 // wantStatus demands what users see of a load, and that nothing is left of an
 // import.
-func (d *depot) wantStatus(l engine.Staged, status, state string) {
+func (d *depot) wantStatus(l sealed.Staged, status, state string) {
 	d.t.Helper()
 	d.want("SELECT status || ' ' || (SELECT string_agg(DISTINCT f ->> 'state', ',') FROM jsonb_array_elements(file_details) f) "+
 		"FROM relyt_sys.relyt_loader_checkpoint WHERE process_id = '"+l.ProcessID+"'", status+" "+state)
@@ -212,7 +213,7 @@ func TestStagedImport(t *testing.T) {
 func TestStagedByTransaction(t *testing.T) {
 	t.Parallel()
 	d := newDepot(t)
-	settle := func(l engine.Staged, want checkpoint.Status) {
+	settle := func(l sealed.Staged, want checkpoint.Status) {
 		t.Helper()
 		got, err := d.ledger.Settle(t.Context(), checkpoint.Outcome{ProcessID: l.ProcessID, Status: checkpoint.Completed})
 		if err != nil || got != want {
@@ -278,7 +279,7 @@ func TestStagedRefusals(t *testing.T) {
 	}
 	// The service role can't stage in the name of others: a message obeys the
 	// role of its session.
-	sql, err := engine.StageSQL(engine.Session{Database: d.db, BackendPID: service.PgConn().PID(), Role: d.alice}, d.staged(d.own, "t", "1\tx\n"), d.key, soon())
+	sql, err := sealed.StageSQL(engine.Session{Database: d.db, BackendPID: service.PgConn().PID(), Role: d.alice}, d.staged(d.own, "t", "1\tx\n"), d.key, soon())
 	if err != nil {
 		t.Fatal(err)
 	}

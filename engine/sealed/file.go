@@ -1,4 +1,4 @@
-package engine
+package sealed
 
 import (
 	"errors"
@@ -8,41 +8,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
-
-// ErrUnsupported says that an engine cannot load this file this way. The rows
-// can go another way.
-var ErrUnsupported = errors.New("not supported by this engine")
-
-// postgres reads files by file_fdw foreign tables whose program is curl.
-type postgres struct{}
-
-// NewPostgres returns the engine postgres.
-//
-// Where the URL of a file can be seen, and by whom: the client's SQL text, and
-// so pg_stat_activity and the statement log, hold it encrypted. While the
-// transaction runs, its own session can read it in pg_foreign_table, and the
-// operating system's users on the database host in the process list. If the
-// program fails, the server's log has it in the error's message. Extensions
-// that record statements inside functions (pg_stat_statements.track = all,
-// pgaudit) record it. It reads one object, for the life of its signature.
-func NewPostgres() Engine { return postgres{} }
-
-// Name implements Engine.
-func (postgres) Name() string { return "postgres" }
-
-// Caps implements Engine.
-func (postgres) Caps() Caps {
-	return Caps{
-		External:      true,
-		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
-		Slow:          []rewrite.Format{rewrite.FormatBinary}, // docs/decisions.md
-		Transactional: true,
-		InstallNeeded: true,
-	}
-}
 
 // header is what every message to the SQL functions has. The names of the fields
 // are known to install.sql.
@@ -80,7 +49,7 @@ var uuidPattern = regexp.MustCompile(`\A[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 
 // newHeader binds a message to a session. file is 0 where the message is about
 // the load.
-func newHeader(op string, s Session, processID string, file int) (header, error) {
+func newHeader(op string, s engine.Session, processID string, file int) (header, error) {
 	if !uuidPattern.MatchString(processID) || file < 0 || file > 999_999_999 {
 		return header{}, fmt.Errorf("seal: process id %q, file %d", processID, file)
 	}
@@ -90,7 +59,7 @@ func newHeader(op string, s Session, processID string, file int) (header, error)
 	return header{Version: 1, Op: op, PID: s.BackendPID, Database: s.Database, Role: s.Role, ProcessID: processID, File: file}, nil
 }
 
-func newMessage(op string, s Session, f File) (message, error) {
+func newMessage(op string, s engine.Session, f engine.File) (message, error) {
 	if f.Number < 1 {
 		return message{}, fmt.Errorf("seal: process id %q, file %d", f.ProcessID, f.Number)
 	}
@@ -103,50 +72,58 @@ func newMessage(op string, s Session, f File) (message, error) {
 func checkText(texts ...string) error {
 	for _, t := range texts {
 		if !utf8.ValidString(t) {
-			return fmt.Errorf("%w: a name that is not UTF-8", ErrUnsupported)
+			return fmt.Errorf("%w: a name that is not UTF-8", engine.ErrUnsupported)
 		}
 		for i := range len(t) {
 			if t[i] == 0 {
-				return fmt.Errorf("%w: a name with a NUL byte", ErrUnsupported)
+				return fmt.Errorf("%w: a name with a NUL byte", engine.ErrUnsupported)
 			}
 		}
 	}
 	return nil
 }
 
-// Plan implements Engine.
-func (postgres) Plan(t Target, stmt *rewrite.CopyStatement, s Session, f File, key []byte, expires time.Time) (Plan, error) {
+// OpenSQL returns the statement that makes the external table of a file. key is
+// the database's secret (see Sealer); the message is obeyed until expires.
+func OpenSQL(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, f engine.File, key []byte, expires time.Time) (string, error) {
 	sealer, err := NewSealer(key)
 	if err != nil {
-		return Plan{}, err
+		return "", err
 	}
-	open, err := openMessage(t, stmt, s, f, expires)
+	m, err := openMessage(t, stmt, s, f, expires)
 	if err != nil {
-		return Plan{}, err
+		return "", err
 	}
 	if f.URL == "" {
-		return Plan{}, errors.New("seal: no URL")
+		return "", errors.New("seal: no URL")
 	}
-	openArgs, err := sealer.Seal(open, f.URL)
+	args, err := sealer.Seal(m, f.URL)
 	if err != nil {
-		return Plan{}, err
+		return "", err
 	}
-	closing, err := newMessage("close", s, f)
-	if err != nil {
-		return Plan{}, err
-	}
-	closeArgs, err := sealer.Seal(closing, "")
-	if err != nil {
-		return Plan{}, err
-	}
-	return Plan{
-		Open:   "SELECT pgbulk.open_file(" + openArgs.args() + ")",
-		Insert: insertSQL(t, f),
-		Close:  "SELECT pgbulk.close_file(" + closeArgs.args() + ")",
-	}, nil
+	return "SELECT pgbulk.open_file(" + args.args() + ")", nil
 }
 
-func insertSQL(t Target, f File) string {
+// CloseSQL returns the statement that drops the external table of a file and
+// records its import.
+func CloseSQL(s engine.Session, f engine.File, key []byte) (string, error) {
+	sealer, err := NewSealer(key)
+	if err != nil {
+		return "", err
+	}
+	m, err := newMessage("close", s, f)
+	if err != nil {
+		return "", err
+	}
+	args, err := sealer.Seal(m, "")
+	if err != nil {
+		return "", err
+	}
+	return "SELECT pgbulk.close_file(" + args.args() + ")", nil
+}
+
+// InsertSQL returns the INSERT that reads the external table of a file.
+func InsertSQL(t engine.Target, f engine.File) string {
 	columns := pgident.List(t.Columns)
 	overriding := ""
 	if t.OverridingSystem {
@@ -158,15 +135,15 @@ func insertSQL(t Target, f File) string {
 
 // tableName is the external table's, unique to the file. install.sql makes the
 // same.
-func tableName(f File) string { return "f_" + f.ProcessID + "_" + strconv.Itoa(f.Number) }
+func tableName(f engine.File) string { return "f_" + f.ProcessID + "_" + strconv.Itoa(f.Number) }
 
-func openMessage(t Target, stmt *rewrite.CopyStatement, s Session, f File, expires time.Time) (message, error) {
+func openMessage(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, f engine.File, expires time.Time) (message, error) {
 	m, err := newMessage("open", s, f)
 	if err != nil {
 		return message{}, err
 	}
 	if t.OID == 0 || t.Schema == "" || len(t.Columns) == 0 {
-		return message{}, fmt.Errorf("%w: a target without oid, schema or columns", ErrUnsupported)
+		return message{}, fmt.Errorf("%w: a target without oid, schema or columns", engine.ErrUnsupported)
 	}
 	if err := checkText(append([]string{t.Schema, t.Table}, t.Columns...)...); err != nil {
 		return message{}, err
@@ -189,7 +166,7 @@ func openMessage(t Target, stmt *rewrite.CopyStatement, s Session, f File, expir
 // ImportSQL returns the statement that records, in the transaction in which it
 // runs, that the rows of a file are in the table: for files that were not
 // loaded by a Plan, whose Close does that. key and expires are Plan's.
-func ImportSQL(s Session, f File, key []byte, expires time.Time) (string, error) {
+func ImportSQL(s engine.Session, f engine.File, key []byte, expires time.Time) (string, error) {
 	sealer, err := NewSealer(key)
 	if err != nil {
 		return "", err

@@ -1,4 +1,4 @@
-package engine
+package sealed
 
 // SealUnchecked seals any text with any URL, as a proxy gone wrong could.
 func SealUnchecked(key []byte, text, url string) (string, error) {

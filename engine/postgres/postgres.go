@@ -1,0 +1,54 @@
+package postgres
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+)
+
+type postgres struct{}
+
+// New returns the engine postgres.
+//
+// Where the URL of a file can be seen, and by whom: the client's SQL text, and
+// so pg_stat_activity and the statement log, hold it encrypted. While the
+// transaction runs, its own session can read it in pg_foreign_table, and the
+// operating system's users on the database host in the process list. If the
+// program fails, the server's log has it in the error's message. Extensions
+// that record statements inside functions (pg_stat_statements.track = all,
+// pgaudit) record it. It reads one object, for the life of its signature.
+func New() engine.Engine { return postgres{} }
+
+// Name implements engine.Engine.
+func (postgres) Name() string { return "postgres" }
+
+// Caps implements engine.Engine.
+func (postgres) Caps() engine.Caps {
+	return engine.Caps{
+		External:      true,
+		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
+		Slow:          []rewrite.Format{rewrite.FormatBinary}, // docs/decisions.md
+		Transactional: true,
+		InstallNeeded: true,
+	}
+}
+
+// Plan implements engine.Engine.
+func (postgres) Plan(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, g engine.Group, key []byte, expires time.Time) (engine.Plan, error) {
+	f, err := g.One()
+	if err != nil {
+		return engine.Plan{}, err
+	}
+	open, err := sealed.OpenSQL(t, stmt, s, f, key, expires)
+	if err != nil {
+		return engine.Plan{}, fmt.Errorf("engine postgres: %w", err)
+	}
+	closing, err := sealed.CloseSQL(s, f, key)
+	if err != nil {
+		return engine.Plan{}, fmt.Errorf("engine postgres: %w", err)
+	}
+	return engine.Plan{Open: open, Insert: sealed.InsertSQL(t, f), Close: closing}, nil
+}
