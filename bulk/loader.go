@@ -163,7 +163,8 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Way != rewrite.Stage {
 		return d
 	}
-	if !l.storeBreaker.Ready() && !d.Ext.Ours() {
+	// A table's rows that are routed can't be relayed: their load does without the store.
+	if !l.storeBreaker.Ready() && !d.Ext.Ours() && !in.Routed() {
 		return rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonStoreBreaker}
 	}
 	if d.Ext.Label != "" {

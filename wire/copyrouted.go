@@ -70,6 +70,9 @@ func (t *copyTask) bracketed() bool {
 // main table's, run as it is in the transaction that holds the lock. What the
 // server has against it it says before the client is asked for its data.
 func (t *copyTask) passBracketed(d rewrite.Decision) (rewrite.Decision, error) {
+	if t.insp.Routed() {
+		return t.stmt.Refused(rewrite.RefuseRouted(d.Reason), d.Reason), nil
+	}
 	e, err := t.probe(t.stmt.SQL)
 	if err != nil {
 		return d, err
@@ -96,6 +99,8 @@ func (t *copyTask) passBracketed(d rewrite.Decision) (rewrite.Decision, error) {
 	switch {
 	case d.Way != rewrite.Pass:
 		return d, nil // it was routed, or the settings changed, just now
+	case t.insp.Routed():
+		return t.stmt.Refused(rewrite.RefuseRouted(d.Reason), d.Reason), nil
 	case !t.bracketed():
 		return d, o.undo()
 	}
