@@ -5,6 +5,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 )
 
@@ -23,9 +24,9 @@ func commands() []kong.Option {
 }
 
 // helpTexts gives kong the documentation of each key as ${key_…}, so that flags
-// and docs/configuration.md say the same.
+// and docs/configuration.md say the same, and the names of the engines.
 func helpTexts() kong.Vars {
-	vars := kong.Vars{}
+	vars := kong.Vars{"engines": strings.Join(registry.Names(), ", ")}
 	for _, k := range config.Keys() {
 		text := k.Doc
 		if k.Default != "" && k.Kind != config.Bool {

@@ -25,7 +25,7 @@ import (
 // query and never the statement.
 type explainCmd struct {
 	DSN    string `name:"dsn" help:"Database and role that the client would use." required:"" placeholder:"DSN"`
-	Engine string `help:"The proxy's engine: postgres or plain." default:"postgres"`
+	Engine string `help:"The proxy's engine: ${engines}." default:"postgres"`
 	JSON   bool   `name:"json" help:"Print JSON."`
 	SQL    string `arg:"" name:"sql" help:"The statement."`
 }

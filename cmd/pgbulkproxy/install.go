@@ -16,7 +16,7 @@ import (
 // installCmd installs what an engine needs in one database.
 type installCmd struct {
 	DSN          string `name:"dsn" help:"Database to install in, as a superuser (URL or keyword form; PG… variables fill what is missing). Needed unless --print." placeholder:"DSN"`
-	Engine       string `help:"The proxy's engine: postgres or plain." default:"postgres"`
+	Engine       string `help:"The proxy's engine: ${engines}." default:"postgres"`
 	ServiceRole  string `help:"Role of the proxy's service connection; it must exist. Without it, only superusers can be the service role." placeholder:"ROLE"`
 	LoaderConfig bool   `help:"Make relyt_sys.LOADER_CONFIG() and the table behind it, too: for store=loader_config."`
 	Print        bool   `help:"Print the SQL and connect nowhere."`

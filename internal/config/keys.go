@@ -1,8 +1,13 @@
 package config
 
-import "math"
+import (
+	"math"
 
-// Values of the keys that are choices and that code asks for.
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
+)
+
+// Values of the keys that are choices and that code asks for. EnginePostgres and
+// EnginePlain are what the demo and a proxy without service_dsn take.
 const (
 	EnginePostgres = "postgres"
 	EnginePlain    = "plain"
@@ -74,7 +79,7 @@ func mainKeys() []Key {
 		{Name: "relay_only", Kind: Bool, Default: "off",
 			Doc:   "Relay everything and stage nothing.",
 			field: func(c *Config) any { return &c.RelayOnly }},
-		{Name: "engine", Kind: Choice, Default: EnginePostgres, Choices: []string{EnginePostgres, EnginePlain}, Flag: true,
+		{Name: "engine", Kind: Choice, Default: EnginePostgres, Choices: registry.Names(), Flag: true,
 			Doc:   "How the server reads staged files: postgres (external tables by file_fdw, needs `pgbulkproxy install`) or plain (the proxy sends them).",
 			field: func(c *Config) any { return &c.Engine }},
 		{Name: "metrics", Kind: String, Flag: true,
