@@ -31,6 +31,13 @@ type Target struct {
 	Columns []string
 	// OverridingSystem: a GENERATED ALWAYS identity column is among them.
 	OverridingSystem bool
+	// Types, Encoding and Readers are what a Preparer has found out, and zero for
+	// other engines: the types of Columns as a CREATE TABLE of this session has
+	// them, the encoding of the data, and how many processes of the server read
+	// files at once.
+	Types    []string
+	Encoding string
+	Readers  int
 }
 
 // Session is what binds a sealed message to one upstream session.
@@ -63,9 +70,15 @@ type Group struct {
 	// ends with "/". Engines that read one file by its URL don't need it, and it
 	// may be empty for them.
 	Prefix string
+	// Endpoint and Region are the store's: a host, perhaps with a port, and what
+	// requests are signed for. They may be empty where Prefix may.
+	Endpoint, Region string
 	// Config is the URL from which the server gets what it must know to read the
-	// files; empty for engines that are told by their SQL.
+	// files: a secret for as long as it is served. Empty for engines that are told
+	// by their SQL.
 	Config string
+	// EOL is how the lines of text and csv end: "\n", "\r\n" or "\r"; empty is "\n".
+	EOL string
 }
 
 // One returns the file of a group that has one.
@@ -106,4 +119,14 @@ type Engine interface {
 	// Plan returns the SQL for one group. key is the secret of the database (see
 	// package sealed); expires bounds the life of what is told to the server.
 	Plan(t Target, stmt *rewrite.CopyStatement, s Session, g Group, key []byte, expires time.Time) (Plan, error)
+}
+
+// Preparer is an Engine that must know more of a target than the inspection says.
+type Preparer interface {
+	// PrepareSQL is one SELECT of one row, to be run on the session when a load
+	// begins. encoding is the COPY's own, or empty.
+	PrepareSQL(t Target, encoding string) string
+	// Prepare completes a target by that row. It fails with ErrUnsupported where
+	// such a table can't be loaded by external tables exactly as COPY loads it.
+	Prepare(t Target, row [][]byte) (Target, error)
 }
