@@ -63,8 +63,8 @@ func unsupported(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) s
 		return "HEADER, which every file of the group would need"
 	case stmt.Delimiter == 0 || max(stmt.Delimiter, stmt.Quote, stmt.Escape) > 0x7F:
 		return "a delimiter, quote or escape that is not ASCII"
-	case !plain(stmt.Null) || !plain(string(rune(stmt.Delimiter))+string(rune(stmt.Quote))+string(rune(stmt.Escape))):
-		return "a delimiter, quote, escape or NULL marker that the catalogs do not keep as it is"
+	case strings.Contains(stmt.Null, "'") || slices.Contains([]byte{stmt.Delimiter, stmt.Quote, stmt.Escape}, '\''):
+		return "an apostrophe as an option: the catalog keeps all options as one string"
 	case text && (stmt.Quote != 0 || stmt.Escape != 0):
 		return "QUOTE or ESCAPE without csv"
 	case !text && (stmt.Quote == 0 || stmt.Escape == 0):
@@ -80,6 +80,3 @@ func unsupported(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) s
 	}
 	return ""
 }
-
-// plain: the catalog keeps the options as one string with quotes.
-func plain(text string) bool { return !strings.ContainsAny(text, "'\x00") }
