@@ -134,7 +134,7 @@ func (s *session) routeText(sql []byte, size int) error {
 // runSmall is run for any number of rows.
 func (t *insertTask) runSmall(size int) error {
 	d, err := t.decide()
-	if err == nil && !t.routed() && t.stmt.Rows < t.s.enough(t.inBlock) {
+	if err == nil && t.insp != nil && !t.routed() && t.stmt.Rows < t.s.enough(t.inBlock) {
 		return t.pass(rewrite.ReasonSmall, size)
 	}
 	return t.runDecided(d, err, size)

@@ -242,10 +242,13 @@ func (r *routedBinds) openUnlocked(o *opening) (*pgerr.Error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if insp.Routing != nil {
-		return o.failed.With('P', ""), nil
+	switch {
+	case insp.Routing == nil:
+		return nil, nil
+	case insp.ColumnPrivilege:
+		return r.refusal(rewrite.ReasonColumnPrivileges), nil
 	}
-	return nil, nil
+	return o.failed.With('P', ""), nil
 }
 
 // enter takes the lock of the routed table, and looks at its routes.
