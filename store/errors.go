@@ -50,16 +50,21 @@ func (s *s3Store) failed(ctx context.Context, op, what string, err error) error 
 	return fmt.Errorf("%s %s: %w", op, what, s.scrub(err))
 }
 
-// isNotFound is whether an object is missing, not its bucket.
+// isNotFound is whether an object is missing: not its bucket, an upload, or the
+// owner of a key, for which some servers answer 404, too.
 func isNotFound(err error) bool {
 	switch code(err) {
 	case "NoSuchKey", "NotFound":
 		return true
-	case "NoSuchBucket", "NoSuchUpload":
-		return false
+	case "":
+		return status(err) == http.StatusNotFound
 	}
-	return status(err) == http.StatusNotFound
+	return false
 }
+
+// Code is the S3 error code of the answer behind an error, such as
+// InvalidAccessKeyId; empty if there was none.
+func Code(err error) string { return code(err) }
 
 // code is the S3 error code of an answer, empty if there was none.
 func code(err error) string {

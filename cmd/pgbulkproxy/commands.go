@@ -17,6 +17,7 @@ func commands() []kong.Option {
 		kong.DynamicCommand("loads", "Show the loads of one database, wait for them and manage them.", "", &loadsCmd{}),
 		kong.DynamicCommand("routing", "Make, undo and show tables with an auxiliary table.", "", &routingCmd{}),
 		kong.DynamicCommand("migrate", "Move groups of routed tables between main and auxiliary table.", "", &migrateCmd{}),
+		kong.DynamicCommand("doctor", "Try everything that loads need, and say what to do about what fails.", "", &doctorCmd{}),
 		kong.DynamicCommand("explain", "Say how a statement would be treated, and why.", "", &explainCmd{}),
 		kong.DynamicCommand("demo", "Try it: a private PostgreSQL, an S3 server and the proxy.", "", &demoCmd{}),
 		kong.DynamicCommand("version", "Print the version.", "", &versionCmd{}),

@@ -20,6 +20,11 @@ import (
 
 // serveCmd runs the proxy until a signal.
 type serveCmd struct {
+	settingFlags `embed:""`
+}
+
+// settingFlags are the flags for the settings of a proxy.
+type settingFlags struct {
 	Config      string   `help:"YAML file with settings (or PGBULK_CONFIG)." placeholder:"FILE"`
 	Listen      *string  `help:"${key_listen}" placeholder:"HOST:PORT"`
 	Upstream    *string  `help:"${key_upstream}" placeholder:"HOST:PORT"`
@@ -65,7 +70,7 @@ func (s *serveCmd) Run(a *app) error {
 
 // sources returns the layers of the configuration; a flag that was not given is
 // not in them.
-func (s *serveCmd) sources(a *app) config.Sources {
+func (s *settingFlags) sources(a *app) config.Sources {
 	file := s.Config
 	if file == "" {
 		file = a.getenv(config.EnvPrefix + "CONFIG")

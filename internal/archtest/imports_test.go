@@ -11,10 +11,10 @@ import (
 // run the way the bytes run: from the command over the wire into the load, and
 // down to what knows nothing of sessions. Tests are free.
 var edges = map[string][]string{
-	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "engine/postgres", "engine/registry", "engine/sealed", "rewrite", "rewrite/values", "checkpoint", "routing"},
+	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/doctor", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "engine/check", "engine/postgres", "engine/registry", "engine/sealed", "rewrite", "rewrite/values", "checkpoint", "routing"},
 
 	// The one place where everything is put together.
-	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr"},
 
 	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},
@@ -32,10 +32,11 @@ var edges = map[string][]string{
 	"checkpoint": {"internal/pgident"},
 	"routing":    {"rewrite", "internal/pgerr", "internal/pgident"},
 
-	"engine/registry": {"engine", anyEngine},
-	"engine/sealed":   {"engine", "rewrite", "internal/pgident"},
+	"engine/check":    {"internal/pgident"},
+	"engine/registry": {"engine", "engine/check", "engine/sealed", anyEngine},
+	"engine/sealed":   {"engine", "engine/check", "rewrite", "internal/pgident"},
 	// Engines know nothing of each other; what those with a ledger share is sealed's.
-	anyEngine: {"engine", "engine/sealed", "rewrite", "internal/pgident"},
+	anyEngine: {"engine", "engine/check", "engine/sealed", "rewrite", "internal/pgident"},
 
 	"gpfdist":        {},
 	"store":          {},
@@ -43,6 +44,7 @@ var edges = map[string][]string{
 
 	"internal/admin":        {},
 	"internal/config":       {"engine/registry"},
+	"internal/doctor":       {"engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "internal/config", "internal/loaderconfig"},
 	"internal/install":      {"engine", "engine/sealed", "checkpoint", "routing", "internal/loaderconfig"},
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},

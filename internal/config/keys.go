@@ -9,6 +9,7 @@ import (
 // Values of the keys that are choices and that code asks for. EnginePostgres and
 // EnginePlain are what the demo and a proxy without service_dsn take.
 const (
+	EngineAuto     = "auto"
 	EnginePostgres = "postgres"
 	EnginePlain    = "plain"
 

@@ -83,6 +83,9 @@ type Server struct {
 // running is whether this process has a server, which can be only one.
 var running atomic.Bool
 
+// ErrServed says that another process has the directory.
+var ErrServed = errors.New("another process may be serving")
+
 // ErrRunning says that the process has a server already.
 var ErrRunning = errors.New("an embedded S3 server is running in this process already")
 
@@ -123,7 +126,7 @@ func open(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("lock directory: %w", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s, which another process may be serving: %w", cfg.Dir, err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("lock %s, which %w: %w", cfg.Dir, ErrServed, err), lock.Close())
 	}
 	creds, err := loadCredentials(filepath.Join(cfg.Dir, "credentials.json"))
 	if err != nil {
