@@ -93,7 +93,6 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem, limit: l.cfg.FileBytes}
 	if spec.Unstaged {
 		ld.db = nil
-		ld.noUploads.Store(true)
 	}
 	ld.run.begun = !spec.InBlock
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
@@ -103,7 +102,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	if ld.spec.Decision.Method == rewrite.MethodExternal && !l.breaker(spec.Inspection.Database).Allow() {
 		ld.spec.Decision.Method = rewrite.MethodCopy // another load tries whether they work again
 	}
-	ld.noUploads.Store(!l.storeBreaker.Allow())
+	ld.noUploads.Store(spec.Unstaged || !l.storeBreaker.Allow())
 	if err := ld.open(); err != nil {
 		ld.cancel(nil)
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
 // The names of a routed table's companions: the routing table stands in
@@ -189,6 +190,7 @@ func (r *Routing) columns(main string, v *routingRow, configured string) {
 		return
 	}
 	r.Column, r.Type, r.AuxColumn = own.name, own.sql, other.name
+	r.base = own.baseType()
 	if !own.stable() {
 		r.fail(pgerr.FeatureNotSupported, "column %s of table %s cannot be a routing column: the text of type %s depends on the session",
 			pgident.Quote(own.name), main, own.sql)
@@ -236,6 +238,12 @@ func (c *routingColumn) UnmarshalJSON(data []byte) error {
 		return fmt.Errorf("decode column: %d fields", len(fields))
 	}
 	return nil
+}
+
+// baseType is what is to be known of the type of parameters of that column.
+func (c routingColumn) baseType() values.Column {
+	oid, _ := strconv.ParseUint(c.base[1:], 10, 32) // 0 has no form that is known
+	return values.Column{Base: uint32(oid), Category: c.base[:1], Typmod: -1, Name: c.sql}
 }
 
 func (c routingColumn) same(o routingColumn) bool {

@@ -8,12 +8,31 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 )
 
-// RoutedKeys are the distinct values of the routing column among the rows of an
-// INSERT, as an array.
+// RoutedKeys are the distinct values of the routing column among the rows of a
+// statement, as an array.
 type RoutedKeys struct {
 	// Elements are the insides of '{…}' in an E string, Type is the array's.
 	Elements []byte
 	Type     string
+	numbers  map[string]int32
+}
+
+// Add adds an element, unless it is there, and returns its number, from 1 on.
+func (k *RoutedKeys) Add(element []byte) int32 {
+	n, ok := k.numbers[string(element)]
+	if ok {
+		return n
+	}
+	if k.numbers == nil {
+		k.numbers = make(map[string]int32)
+	}
+	n = int32(len(k.numbers) + 1)
+	k.numbers[string(element)] = n
+	if n > 1 {
+		k.Elements = append(k.Elements, ',')
+	}
+	k.Elements = append(k.Elements, element...)
+	return n
 }
 
 func (k *RoutedKeys) from(columns string) string {

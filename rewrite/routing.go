@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 )
 
 // Routing says where the rows of a table with an auxiliary table go: a row
@@ -21,8 +22,10 @@ import (
 type Routing struct {
 	// Routes is the routing table, qualified and quoted.
 	Routes string
-	// Column is the main table's routing column, Type its SQL type.
+	// Column is the main table's routing column, Type its SQL type, base the one
+	// below a domain.
 	Column, Type string
+	base         values.Column
 	// Aux is the auxiliary table, AuxColumn its routing column: all other columns
 	// have the main table's names.
 	Aux       Relation

@@ -6,6 +6,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 // enter takes the lock of a routed table, and looks at its routes. An error of
@@ -108,9 +109,20 @@ func (t *copyTask) passBracketed(d rewrite.Decision) (rewrite.Decision, error) {
 	return rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: d.Reason}, nil
 }
 
-// loadHeld loads what was held of a statement that can't be relayed.
+// loadHeld loads what was held of a statement that can't be relayed, or can be
+// only now that it is known where its rows go.
 func (t *copyTask) loadHeld(d rewrite.Decision, canceled bool) error {
-	err := t.begin(d)
+	main, err := t.allMain(d, canceled)
+	switch {
+	case err != nil:
+		return t.failBegin(err)
+	case main && t.inBlock:
+		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
+		return t.replay()
+	case main:
+		d = rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: d.Reason}
+	}
+	err = t.begin(d)
 	if err != nil {
 		return t.failBegin(err)
 	}
@@ -124,6 +136,45 @@ func (t *copyTask) loadHeld(d rewrite.Decision, canceled bool) error {
 		end, err = t.receive(d)
 	}
 	return t.endLoad(end, err)
+}
+
+// allMain says whether all rows of a small COPY are the main table's, as far as
+// the data tells: the server is asked about the groups that it has, behind waiting
+// for those that move. What it says stays true, since the lock is held. Where it
+// does not understand the question, it will say of the data what is wrong.
+func (t *copyTask) allMain(d rewrite.Decision, canceled bool) (bool, error) {
+	if typ, _, err := frame.Head(t.s.cr.Buffered()); canceled || err != nil || typ != 'c' || t.large || d.Ext.Asked() || !t.insp.Routed() {
+		return false, nil
+	}
+	memory, most := t.s.srv.loader.Memory(), 2*int64(len(t.hold))
+	if !memory.Reserve(most) {
+		return false, nil
+	}
+	defer memory.Return(most)
+	keys := bulk.RoutedKeys(t.stmt, t.insp, t.hold)
+	if keys == nil || len(keys.Elements) == 0 {
+		return keys != nil, nil
+	}
+	routing := t.insp.Routing
+	sql := setAsking + "; "
+	if wait := routing.WaitKeysSQL(t.insp, routing.Found.Moving, keys); wait != "" {
+		sql += wait + "; "
+	}
+	in := t.s.inject()
+	defer in.release()
+	t.setBeginning(true)
+	defer t.setBeginning(false)
+	results, err := in.Exec(t.s.ctx, sql+routing.AuxKeysSQL(t.insp, keys)+"; "+endAsking)
+	switch e := pgerr.As(err); {
+	case err == nil && len(results) >= 2:
+		return len(results[len(results)-2].Rows) == 0, nil
+	case err == nil:
+		return false, errNoRoutes
+	case e == nil || isFinal(e):
+		return false, err
+	}
+	_, err = in.Exec(t.s.ctx, undoAsking+"; "+endAsking)
+	return false, err
 }
 
 // leave ends a transaction of ours, or has the client's block fail.

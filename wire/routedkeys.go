@@ -30,7 +30,6 @@ func (t *insertTask) routingKeys() (keys *rewrite.RoutedKeys, of []int32, err er
 			return nil, nil, err
 		}
 	}
-	numbers := make(map[string]int32)
 	of = make([]int32, 0, t.stmt.Rows)
 	err = t.eachRow(func(cells []values.Cell) error {
 		element[0] = element[0][:0]
@@ -44,16 +43,7 @@ func (t *insertTask) routingKeys() (keys *rewrite.RoutedKeys, of []int32, err er
 			of = append(of, 0)
 			return nil
 		}
-		n, ok := numbers[string(element[0])]
-		if !ok {
-			n = int32(len(numbers) + 1)
-			numbers[string(element[0])] = n
-			if n > 1 {
-				keys.Elements = append(keys.Elements, ',')
-			}
-			keys.Elements = append(keys.Elements, element[0]...)
-		}
-		of = append(of, n)
+		of = append(of, keys.Add(element[0]))
 		return nil
 	})
 	return keys, of, err

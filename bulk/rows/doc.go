@@ -6,7 +6,9 @@
 // where a row ends. It does not validate values or the number of columns: the
 // server does. Where it meets something whose meaning depends on more than row
 // boundaries (an end-of-copy marker within a line, mixed line ends), it returns
-// ErrIrregular and the caller lets the server read the bytes natively.
+// ErrIrregular and the caller lets the server read the bytes natively. The same
+// goes for the values of one column of a small COPY (column.go), for which alone
+// data is unescaped.
 //
 // The bytes must be in an encoding whose multi-byte characters hold no ASCII
 // (UTF-8, LATIN1, EUC_*; not SJIS, BIG5, GBK, UHC, GB18030, JOHAB): the server

@@ -24,7 +24,6 @@ func (c Config) Validate() error {
 		c.validateStore,
 		c.validateTLS,
 		c.validateUpstreamTLS,
-		c.validateGreenplum,
 	)
 }
 

@@ -54,7 +54,7 @@ func routedRows(from, n int) string {
 }
 
 func routedCases() []routedCase {
-	return slices.Concat(routedAppends(), routedErrors(), routedTables(), routedModes(), routedBlocks())
+	return slices.Concat(routedAppends(), routedErrors(), routedTables(), routedModes(), routedBlocks(), routedMainAlone())
 }
 
 func plainRouted(name string, steps ...routedStep) routedCase {
