@@ -110,7 +110,7 @@ func opener(first Config, wrap func(Full) Full, m *metrics) func(context.Context
 		if err != nil {
 			return nil, err
 		}
-		o := &opened{Full: client, cfg: client.cfg, close: client.close}
+		o := &opened{Full: client, cfg: client.cfg, access: client.access, close: client.close}
 		if wrap != nil {
 			o.Full = wrap(o.Full)
 		}

@@ -26,8 +26,9 @@ type reloading struct {
 // opened is a client with the configuration that it was made for.
 type opened struct {
 	Full
-	cfg   Config
-	close func()
+	cfg    Config
+	access func(context.Context) (Config, error)
+	close  func()
 }
 
 // reloadPause is the least time between two questions: credentials that stay

@@ -48,6 +48,7 @@ var edges = map[string][]string{
 	"internal/install":      {"engine", "engine/sealed", "checkpoint", "routing", "internal/loaderconfig"},
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},
+	"internal/s3conf":       {"store"},
 	"internal/pgident":      {},
 	"internal/pgserver":     {},
 

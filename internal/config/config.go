@@ -48,6 +48,7 @@ type Config struct {
 	Insert      Insert
 	Routing     Routing
 	Load        LoadConfig
+	Greenplum   Greenplum
 	Lease       Lease
 	Label       Label
 	Sweep       Sweep
@@ -123,6 +124,23 @@ type StoreLimit struct {
 	// 256.
 	Puts int
 }
+
+// Greenplum configures how engine greenplum has the segments read.
+type Greenplum struct {
+	// Reader is auto (as Load.Method says), copy or s3. Default auto.
+	Reader string
+	// Listen is the HOST:PORT where the segments fetch what they need to read S3.
+	// Empty: they read nothing from S3.
+	Listen string
+	// Advertise is the HOST:PORT by which they reach it. Empty: Listen.
+	Advertise string
+	// Segments are the networks that the segments come from, with commas between.
+	// Empty: any.
+	Segments string
+}
+
+// The values of Greenplum.Reader besides MethodAuto and MethodCopy.
+const ReaderS3 = "s3"
 
 // Insert configures multi-row INSERT.
 type Insert struct {

@@ -57,7 +57,7 @@ type Key struct {
 // Keys returns the table of all settings, in the order of the documentation.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), routingKeys(), loadKeys()} {
+	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), routingKeys(), loadKeys(), greenplumKeys()} {
 		all = append(all, group...)
 	}
 	return all

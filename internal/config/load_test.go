@@ -151,6 +151,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"cert alone", set("tls.cert=x"), "tls.cert: is set together with tls.key"},
 		{"require alone", set("tls.mode=require"), "tls.mode: require needs tls.cert"},
 		{"client cert alone", set("upstream_tls.key=x"), "upstream_tls.cert: is set together"},
+		{"segments reader alone", set("greenplum.reader=s3"), "greenplum.reader: s3 needs greenplum.listen"},
+		{"segments networks", set("greenplum.segments=10.1.2"), "greenplum.segments: "},
+		{"segments form", set("greenplum.listen=db"), "greenplum.listen: "},
+		{"segments address", set("greenplum.listen=0.0.0.0:9091"), "greenplum.advertise: is required"},
 		{"direct", set("upstream_tls.direct=on"), "upstream_tls.direct: needs upstream_tls.mode"},
 	}
 	for _, c := range cases {

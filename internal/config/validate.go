@@ -24,6 +24,7 @@ func (c Config) Validate() error {
 		c.validateStore,
 		c.validateTLS,
 		c.validateUpstreamTLS,
+		c.validateGreenplum,
 	)
 }
 
