@@ -29,6 +29,8 @@ type cutter struct {
 	binary bool
 	mem    *Memory
 	limit  int64
+	// blocks: files are given to segments in blocks of rows, whose ends are noted.
+	blocks bool
 
 	cur    *file
 	number int
@@ -85,6 +87,7 @@ func (c *cutter) take(p []byte) (n int, cut *file, err error) {
 		return 0, nil, err
 	}
 	c.at = res.At
+	c.mark()
 	if c.cur.held.Size() >= c.fileLimit() && c.at.Rows > c.cur.before.Rows {
 		cut = c.seal()
 		c.next()
@@ -161,6 +164,7 @@ func (c *cutter) seal() *file {
 	f := c.cur
 	c.cur = nil
 	f.rows = c.at.Rows - f.before.Rows
+	c.lastMark(f)
 	if c.binary && !f.raw && f.held.Append([]byte(binaryTrailer)) == nil {
 		f.tail = len(binaryTrailer)
 	}

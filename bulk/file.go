@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
@@ -30,6 +31,10 @@ type file struct {
 	bytes int64
 	// let: the loader has given up its claim on held.
 	let bool
+	// blocks are where a segment's part may end, for MethodPull; reading is how many
+	// of them are not written yet.
+	blocks  []blockEnd
+	reading *atomic.Int64
 	// raw: where its rows end is not known; it can only be put before the
 	// server in a COPY.
 	raw bool

@@ -95,11 +95,12 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		ld.db = nil
 	}
 	ld.run.begun = !spec.InBlock
+	ld.cutter.blocks = spec.Decision.Method == rewrite.MethodPull
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
 	}
-	if ld.spec.Decision.Method == rewrite.MethodExternal && !l.breaker(spec.Inspection.Database).Allow() {
+	if ld.spec.readsItself() && !l.breaker(spec.Inspection.Database).Allow() {
 		ld.spec.Decision.Method = rewrite.MethodCopy // another load tries whether they work again
 	}
 	ld.noUploads.Store(spec.Unstaged || !l.storeBreaker.Allow())
@@ -126,7 +127,7 @@ func (ld *Load) open() (err error) {
 // since its statement arrived. Natively the clock runs while data arrives too.
 func (ld *Load) watchTimeout() {
 	limit := ld.spec.Inspection.StatementTimeout
-	if limit <= 0 || ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() {
+	if limit <= 0 || !ld.spec.readsItself() && !ld.spec.tolerant() {
 		return // a COPY on the session is watched by the server
 	}
 	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() { ld.stop(errTimeout) })
@@ -284,7 +285,7 @@ func (ld *Load) ended(err error) {
 		result = "fallback"
 	}
 	name := "plain"
-	if ld.spec.Decision.Method == rewrite.MethodExternal {
+	if ld.spec.readsItself() {
 		name = ld.l.engine.Name()
 	}
 	ld.l.metrics.load(name, result, ld.run.fallback)

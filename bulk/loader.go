@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/gpfdist"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -93,6 +94,7 @@ type Loader struct {
 	prefix   func() string
 	engine   engine.Engine
 	dbs      Databases
+	pull     *gpfdist.Server
 	mem      *Memory
 	log      *slog.Logger
 	metrics  *metrics
@@ -120,8 +122,10 @@ type Deps struct {
 	Prefix    func() string
 	Engine    engine.Engine
 	Databases Databases
-	Memory    *Memory
-	Sweeper   *Sweeper
+	// Pull gives rows to the segments of a server, for MethodPull. It may be nil.
+	Pull    *gpfdist.Server
+	Memory  *Memory
+	Sweeper *Sweeper
 	// Importer is told of loads that are staged; nil: nobody is.
 	Importer *Importer
 	Log      *slog.Logger
@@ -133,7 +137,7 @@ func NewLoader(cfg Config, d Deps) *Loader {
 	cfg = cfg.WithDefaults()
 	closing, close := context.WithCancel(context.Background())
 	return &Loader{
-		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, mem: d.Memory,
+		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, pull: d.Pull, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
@@ -159,6 +163,9 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 		External: ec.External, Formats: ec.Formats, Slow: ec.Slow, Prefer: l.cfg.Prefer,
 		InstallNeeded: ec.InstallNeeded, InBlock: inBlock,
 	}
+	if caps.Prefer == rewrite.MethodPull && l.pull == nil {
+		caps.Prefer = rewrite.MethodCopy
+	}
 	d := rewrite.Classify(stmt, in, caps)
 	if d.Way != rewrite.Stage {
 		return d
@@ -172,7 +179,13 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 			return stmt.RefuseFeature(d.Ext, rewrite.FeatureLabel, reason)
 		}
 	}
-	if d.Method != rewrite.MethodExternal {
+	if d.Method != rewrite.MethodExternal && d.Method != rewrite.MethodPull {
+		return d
+	}
+	if d.Method == rewrite.MethodPull {
+		if !l.breaker(in.Database).Ready() {
+			d.Method, d.Reason = rewrite.MethodCopy, rewrite.ReasonExternalBreaker
+		}
 		return d
 	}
 	if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone {
@@ -216,6 +229,11 @@ type Spec struct {
 	// Interrupt is called, from another goroutine, when the load has failed
 	// and the caller should stop waiting for the client's data.
 	Interrupt func(*pgerr.Error)
+}
+
+// readsItself says that the server gets the rows by other means than a COPY.
+func (s *Spec) readsItself() bool {
+	return s.Decision.Method == rewrite.MethodExternal || s.Decision.Method == rewrite.MethodPull
 }
 
 // tolerant says that bad rows are skipped.

@@ -16,6 +16,7 @@ import (
 //
 //	tolerant   files are loaded one by one by COPYs behind savepoints
 //	external   files are loaded one by one by the engine's external table
+//	pulling    the server pulls the rows of all files, by one statement
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
 //
@@ -43,6 +44,8 @@ type loadRun struct {
 	// staged are the files of a load that is acknowledged when staged; their bytes
 	// are not held any more.
 	staged []*file
+	// pull is the statement of MethodPull while it runs.
+	pull *pull
 	// kept are the files that a replay sends again; lost: one of them is gone.
 	kept []*file
 	lost bool
@@ -67,6 +70,7 @@ func (ld *Load) loop() {
 	if err == nil {
 		ld.rows, err = ld.complete()
 	}
+	ld.dropPull()
 	if err != nil {
 		ld.err = ld.undo(ld.nativeError(err))
 	}
@@ -91,6 +95,9 @@ func (ld *Load) work() error {
 
 // loadFiles loads the files as they come, until the data ends.
 func (ld *Load) loadFiles() error {
+	if ld.spec.Decision.Method == rewrite.MethodPull {
+		return ld.pullFiles()
+	}
 	if ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() {
 		if err := ld.startCopy(); err != nil {
 			return err

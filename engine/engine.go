@@ -38,6 +38,8 @@ type Target struct {
 	Types    []string
 	Encoding string
 	Readers  int
+	// Pull: the rows come by Group.Pull.
+	Pull bool
 }
 
 // Session is what binds a sealed message to one upstream session.
@@ -77,6 +79,9 @@ type Group struct {
 	// files: a secret for as long as it is served. Empty for engines that are told
 	// by their SQL.
 	Config string
+	// Pull is the URL from which the server's segments pull the rows while they
+	// come; then there need be no files. Their header lines are left out.
+	Pull string
 	// EOL is how the lines of text and csv end: "\n", "\r\n" or "\r"; empty is "\n".
 	EOL string
 }

@@ -73,6 +73,9 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 	if reason := copyReason(c, in, caps, &x); reason != ReasonNone {
 		return Decision{Way: Stage, Method: MethodCopy, Reason: reason, Ext: x}
 	}
+	if caps.Prefer == MethodPull {
+		return Decision{Way: Stage, Method: MethodPull, Reason: ReasonPull, Ext: x}
+	}
 	return Decision{Way: Stage, Method: MethodExternal, Reason: ReasonExternal, Ext: x}
 }
 

@@ -124,6 +124,7 @@ const (
 	// Reasons of Classify for a method.
 
 	ReasonExternal      Reason = "external"
+	ReasonPull          Reason = "pull"
 	ReasonEnginePlain   Reason = "engine_plain"
 	ReasonNotInstalled  Reason = "not_installed"
 	ReasonFormat        Reason = "format"
@@ -262,6 +263,7 @@ func sessionReasons() []ReasonInfo {
 func methodReasons() []ReasonInfo {
 	return []ReasonInfo{
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
+		{ReasonPull, "method", "The segments pull the rows from the proxy while they come: greenplum.reader is gpfdist."},
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},

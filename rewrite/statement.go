@@ -99,6 +99,9 @@ const (
 	// MethodTable is Copy into a temporary table, from which one statement then
 	// takes the rows into the table: ON CONFLICT needs an INSERT.
 	MethodTable Method = "table"
+	// MethodPull lets the server pull the rows from the proxy while they come, by
+	// one INSERT … SELECT from an external table.
+	MethodPull Method = "pull"
 )
 
 // Decision says how a statement goes and why. Reason is a short snake_case

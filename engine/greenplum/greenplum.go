@@ -43,6 +43,9 @@ func (greenplum) Plan(t engine.Target, stmt *rewrite.CopyStatement, _ engine.Ses
 		return engine.Plan{}, fmt.Errorf("engine greenplum: %w: a group without files", engine.ErrUnsupported)
 	}
 	where, err := location(g)
+	if g.Pull != "" {
+		where, err = pullLocation(g)
+	}
 	if err != nil {
 		return engine.Plan{}, err
 	}
@@ -80,6 +83,17 @@ var (
 	regionPattern   = regexp.MustCompile(`\A[A-Za-z0-9-]+\z`)
 	configPattern   = regexp.MustCompile(`\Ahttps?://[A-Za-z0-9.:_\[\]-]+/[A-Za-z0-9._~/-]+\z`)
 )
+
+// pullPattern is what package gpfdist makes.
+var pullPattern = regexp.MustCompile(`\Agpfdist://[A-Za-z0-9.:_\[\]-]+/[0-9a-f]+\z`)
+
+// pullLocation is that of rows which the segments pull.
+func pullLocation(g engine.Group) (string, error) {
+	if !pullPattern.MatchString(g.Pull) {
+		return "", fmt.Errorf("engine greenplum: %w: a URL that the gpfdist protocol does not take", engine.ErrUnsupported)
+	}
+	return g.Pull, nil
+}
 
 // location is the one URL of the external table: with several, files are lost.
 // The prefix ends with a slash, since the store compares it as a string.

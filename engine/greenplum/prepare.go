@@ -27,8 +27,14 @@ const prepareSQL = `SELECT
    SELECT FROM pg_catalog.regexp_matches(d.adbin::pg_catalog.text, ':(?:op)?funcid ([0-9]+)', 'g') f, pg_catalog.pg_proc p
    WHERE p.oid OPERATOR(pg_catalog.=) f[1]::pg_catalog.oid AND p.provolatile OPERATOR(pg_catalog.=) 'v'))),
  pg_catalog.has_database_privilege(pg_catalog.current_database(), 'TEMP'),
- EXISTS (SELECT FROM pg_catalog.pg_extprotocol WHERE ptcname OPERATOR(pg_catalog.=) 's3' AND (pg_catalog.pg_has_role(ptcowner, 'USAGE') OR ptctrusted AND EXISTS (
+ %[4]s`
+
+// What the role needs for each protocol.
+const (
+	mayS3 = `EXISTS (SELECT FROM pg_catalog.pg_extprotocol WHERE ptcname OPERATOR(pg_catalog.=) 's3' AND (pg_catalog.pg_has_role(ptcowner, 'USAGE') OR ptctrusted AND EXISTS (
   SELECT FROM pg_catalog.aclexplode(ptcacl) x WHERE x.privilege_type OPERATOR(pg_catalog.=) 'SELECT' AND (x.grantee OPERATOR(pg_catalog.=) 0 OR pg_catalog.pg_has_role(x.grantee, 'USAGE')))))`
+	mayPull = `EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user AND (rolsuper OR rolcreaterextgpfd))`
+)
 
 // PrepareSQL implements engine.Preparer.
 func (greenplum) PrepareSQL(t engine.Target, encoding string) string {
@@ -36,7 +42,11 @@ func (greenplum) PrepareSQL(t engine.Target, encoding string) string {
 	if encoding != "" {
 		files = pgident.Literal(encoding)
 	}
-	return fmt.Sprintf(prepareSQL, t.OID, pgident.LiteralArray(t.Columns), files)
+	may := mayS3
+	if t.Pull {
+		may = mayPull
+	}
+	return fmt.Sprintf(prepareSQL, t.OID, pgident.LiteralArray(t.Columns), files, may)
 }
 
 // Prepare implements engine.Preparer.
@@ -57,7 +67,7 @@ func (greenplum) Prepare(t engine.Target, row [][]byte) (engine.Target, error) {
 	case !yes(4):
 		return t, fmt.Errorf("engine greenplum: %w: no privilege for temporary tables", engine.ErrUnsupported)
 	case !yes(5):
-		return t, fmt.Errorf("engine greenplum: %w: no protocol s3, or no privilege for it", engine.ErrUnsupported)
+		return t, fmt.Errorf("engine greenplum: %w: no protocol s3 or gpfdist, or no privilege for it", engine.ErrUnsupported)
 	}
 	t.Readers, t.Encoding = segments, string(row[1])
 	return t, nil
