@@ -241,23 +241,21 @@ func (s *Spec) tolerant() bool { return s.Decision.Ext.IgnoreErrors }
 
 // Open is the SQL with which a load begins: it puts the session into a
 // transaction block, or behind a savepoint inside the client's own, takes the
-// lock that COPY takes first of all, and inspects the table under it. lock is its
-// mode.
-func Open(schema, table, lock, inspect string, inBlock bool) string {
-	sql := "LOCK TABLE ONLY " + pgident.Qualified(schema, table) + " IN " + lock + " MODE; " + inspect
+// lock that COPY takes first of all, and inspects the table under it. lock takes
+// it.
+func Open(lock, inspect string, inBlock bool) string {
+	sql := lock + "; " + inspect
 	if inBlock {
 		return "SAVEPOINT pgbulkproxy_open; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_open"
 	}
 	return "BEGIN; " + sql
 }
 
-// The modes of Open's lock: COPY's own, and one that a load which empties the
-// table takes at once, since two that both wanted more later would wait for each
-// other.
-const (
-	LockCopy  = "ROW EXCLUSIVE"
-	LockEmpty = "SHARE ROW EXCLUSIVE"
-)
+// LockEmpty is the lock of a load that empties the table. It takes more than COPY
+// does at once, since two that both wanted more later would wait for each other.
+func LockEmpty(schema, table string) string {
+	return "LOCK TABLE ONLY " + pgident.Qualified(schema, table) + " IN SHARE ROW EXCLUSIVE MODE"
+}
 
 // UndoFailedOpen is the SQL that brings a session to where it was before an
 // Open that failed.

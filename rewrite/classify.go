@@ -44,6 +44,9 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 			return c.refuse(&Refusal{Feature: a.By}, ReasonUnsupportedExtension)
 		}
 	}
+	if in.Dialect() != Current && x.asksKeys() {
+		return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: ReasonOldServer}, ReasonOldServer)
+	}
 	if x.IgnoreErrors {
 		if reason := c.toleranceReason(in, &x); reason != ReasonNone {
 			return c.WithoutErrors().refuse(&Refusal{Feature: x.errorsBy(), Because: reason}, reason)
@@ -51,7 +54,7 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 		c = c.WithoutErrors()
 	}
 	for _, check := range []func(*CopyStatement, *Inspection, Caps) Reason{
-		tableReason, columnReason, sessionReason, encodingReason, versionReason,
+		tableReason, wordReason, columnReason, sessionReason, encodingReason, versionReason,
 	} {
 		if reason := check(c, in, caps); reason != ReasonNone && x.Ours() {
 			return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: reason}, reason)

@@ -168,7 +168,7 @@ func FuzzParseCopy(f *testing.F) {
 		if Prefilter([]byte(sql)) != KindCopy {
 			t.Errorf("%q: prefilter does not see it", sql)
 		}
-		c.InspectSQL()
+		c.InspectSQL(Current)
 		in := &Inspection{Schema: c.Schema, Table: c.Table, Columns: c.Columns}
 		again, reason, _ := ParseCopy(c.Native(in, false), 10000)
 		if again == nil {

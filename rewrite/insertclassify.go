@@ -22,7 +22,7 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 		return Decision{Way: Pass, Reason: reason}
 	}
 	for _, reason := range []Reason{
-		tableReason(nil, in, caps), snapshotReason(in, caps), insertEncodingReason(s, in),
+		tableReason(nil, in, caps), s.dialectReason(in), snapshotReason(in, caps), insertEncodingReason(s, in),
 		insertTableReason(in), severalReason(in, caps), s.shapeReason(caps), s.columnsReason(in),
 	} {
 		if reason != ReasonNone {
@@ -32,6 +32,8 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 	switch {
 	case s.Conflict == ConflictError && s.Returning == "" && !in.UserCode:
 		return Decision{Way: Stream, Method: MethodRows, Reason: ReasonRows}
+	case in.Dialect() != Current:
+		return Decision{Way: Pass, Reason: ReasonOldServer}
 	case in.ArrayNulls && !slices.ContainsFunc(in.Types[:s.Targets()], func(c values.Column) bool { return c.ArrayType() == "" }):
 		return Decision{Way: Stream, Method: MethodArrays, Reason: ReasonArrays}
 	}

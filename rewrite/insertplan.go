@@ -53,7 +53,7 @@ func (s *InsertStatement) AppendArraysSQL(dst []byte, in *Inspection, arrays [][
 // GuardSQL is a SELECT without columns and rows that fails where the
 // statement's table is no longer the one that was inspected.
 func (s *InsertStatement) GuardSQL(in *Inspection) string {
-	return "SELECT WHERE 1 OPERATOR(pg_catalog./) (" + resolve(s.Schema, s.Table) +
+	return "SELECT WHERE 1 OPERATOR(pg_catalog./) (" + in.Dialect().resolve(s.Schema, s.Table) +
 		" OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid)::pg_catalog.int4 OPERATOR(pg_catalog.=) 0"
 }
 

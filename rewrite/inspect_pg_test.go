@@ -58,7 +58,7 @@ func mustParse(t testing.TB, sql string) *CopyStatement {
 
 func inspect(t testing.TB, conn *pgconn.PgConn, c *CopyStatement) *Inspection {
 	t.Helper()
-	rows := run(t, conn, c.InspectSQL())
+	rows := run(t, conn, c.InspectSQL(Current))
 	if len(rows) != 1 {
 		t.Fatalf("%s: %d rows", c.SQL, len(rows))
 	}
@@ -338,8 +338,8 @@ func TestInspectHostile(t *testing.T) {
 	run(t, conn, `CREATE TABLE t (a int, b text, CHECK (a > 0)) PARTITION BY LIST (a);
 CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE leaf (a int UNIQUE);
 CREATE SCHEMA evil`)
-	sql := mustParse(t, "COPY t FROM STDIN (ENCODING 'latin1')").InspectSQL()
-	leaf := mustParse(t, "COPY public.leaf (a) FROM STDIN").InspectSQL()
+	sql := mustParse(t, "COPY t FROM STDIN (ENCODING 'latin1')").InspectSQL(Current)
+	leaf := mustParse(t, "COPY public.leaf (a) FROM STDIN").InspectSQL(Current)
 	before := []string{run(t, conn, sql)[0], run(t, conn, leaf)[0]}
 
 	// Every pg_catalog operator and function name that could be meant is shadowed
@@ -398,7 +398,7 @@ func BenchmarkInspect(b *testing.B) {
 	run(b, conn, inspectTables)
 	run(b, conn, "CREATE TABLE wide ("+wideColumns(300)+")")
 	for _, table := range []string{"plain", "public.plain", "parted", "fkself", "wide", "nosuch"} {
-		sql := mustParse(b, "COPY "+table+" FROM STDIN").InspectSQL()
+		sql := mustParse(b, "COPY "+table+" FROM STDIN").InspectSQL(Current)
 		b.Run(table, func(b *testing.B) {
 			for range b.N {
 				run(b, conn, sql)

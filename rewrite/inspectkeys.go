@@ -75,13 +75,13 @@ func (x *Extensions) asksKeys() bool {
 // since a setting asks for more than the statement itself; "" where it is
 // complete.
 func (c *CopyStatement) DetailSQL(in *Inspection) string {
-	if !in.Found || in.Definitions != nil || in.OnConflict == "" {
+	if !in.Found || in.Definitions != nil || in.OnConflict == "" || in.Dialect() != Current {
 		return ""
 	}
 	if x, problem := c.resolve(in); problem != "" || !x.asksKeys() {
 		return ""
 	}
-	return inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, inspectKeys)
+	return Current.inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, inspectKeys)
 }
 
 // key returns the unique index that the extensions' target means, nil where the

@@ -106,25 +106,36 @@ const inspectTree = `WITH RECURSIVE walk(level) AS (SELECT ARRAY[c.oid] UNION AL
 //
 // The names in it are the client's, byte for byte: where they are not ASCII,
 // run it only if Inspectable says so.
-func (c *CopyStatement) InspectSQL() string {
+func (c *CopyStatement) InspectSQL(d Dialect) string {
 	more := ""
-	if c.Ext.asksKeys() {
+	if c.Ext.asksKeys() && d == Current {
 		more = inspectKeys
 	}
-	return inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, more)
+	return d.inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, more)
 }
 
 // InspectSQL is that of a COPY, and asks for the types of the columns, too.
-func (s *InsertStatement) InspectSQL() string {
-	return inspectSQL(s.Schema, s.Table, s.Columns, "", inspectTyping)
+func (s *InsertStatement) InspectSQL(d Dialect) string {
+	return d.inspectSQL(s.Schema, s.Table, s.Columns, "", inspectTyping)
 }
 
-func inspectSQL(schema, table string, columns []string, encoding, more string) string {
+// inspectTexts are the parts of an inspection.
+type inspectTexts struct{ session, routing, table, from string }
+
+func (d Dialect) inspectTexts(table string) inspectTexts {
+	if d == Greenplum6 {
+		return inspectTexts{inspectSessionGreenplum6(), inspectRoutingGreenplum6(table), inspectTableGreenplum6, inspectFromGreenplum6}
+	}
+	return inspectTexts{inspectSession, inspectRouting(table), inspectTable, inspectFrom}
+}
+
+func (d Dialect) inspectSQL(schema, table string, columns []string, encoding, more string) string {
+	texts := d.inspectTexts(table)
 	var b strings.Builder
 	// The text is sent as hex of the server's own bytes: a column that the
 	// client's encoding cannot express must not raise an error.
 	b.WriteString("SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(")
-	b.WriteString(inspectSession)
+	b.WriteString(texts.session)
 	b.WriteString(",\n'copy_encoding', ")
 	if encoding == "" {
 		b.WriteString("NULL")
@@ -137,13 +148,13 @@ func inspectSQL(schema, table string, columns []string, encoding, more string) s
 	} else {
 		b.WriteString("pg_catalog.to_json(" + pgident.LiteralArray(columns) + ")")
 	}
-	b.WriteString(inspectRouting(table))
+	b.WriteString(texts.routing)
 	b.WriteString(",\n'found', (SELECT pg_catalog.json_build_object(")
-	b.WriteString(inspectTable)
+	b.WriteString(texts.table)
 	b.WriteString(more)
-	b.WriteString(inspectFrom)
+	b.WriteString(texts.from)
 	b.WriteString("\nWHERE c.oid OPERATOR(pg_catalog.=) ")
-	b.WriteString(resolve(schema, table))
+	b.WriteString(d.resolve(schema, table))
 	b.WriteString("))::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')")
 	return b.String()
 }
@@ -151,11 +162,14 @@ func inspectSQL(schema, table string, columns []string, encoding, more string) s
 // resolve returns an expression for the oid of the table as COPY would find it,
 // or null. to_regclass goes through search_path and skips closed schemas in
 // silence; but a closed schema that is named makes it raise an error.
-func resolve(schema, table string) string {
+func (d Dialect) resolve(schema, table string) string {
 	lookup := "pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(schema, table)) + ")::pg_catalog.oid"
 	if schema == "" || schema == "pg_temp" {
 		// pg_temp is an alias, open to its owner.
 		return lookup
+	}
+	if d == Greenplum6 {
+		return resolveGreenplum6(schema, table)
 	}
 	return "CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace(" +
 		pgident.Literal(pgident.Quote(schema)) + ")::pg_catalog.oid, 'USAGE') THEN " + lookup + " END"

@@ -91,7 +91,7 @@ func (s *ReadStatement) InspectSQL() string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString("(" + strconv.Itoa(i) + ", " + resolve(n.schema, n.table) + ")")
+		b.WriteString("(" + strconv.Itoa(i) + ", " + Current.resolve(n.schema, n.table) + ")")
 	}
 	b.WriteString(") AS q(n, oid), pg_catalog.pg_class c, pg_catalog.pg_class r, pg_catalog.pg_class x\n" +
 		"WHERE c.oid OPERATOR(pg_catalog.=) q.oid AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[]) AND c.relpersistence OPERATOR(pg_catalog.<>) 't'\n" +

@@ -16,11 +16,11 @@ import (
 var askingSettings = []string{"pgbulk.on_conflict", "pgbulk.max_error_records", "pgbulk.label"}
 
 // SettingsSQL returns one row for RefuseSettings. It needs no table.
-func SettingsSQL() string {
+func SettingsSQL(d Dialect) string {
 	var b strings.Builder
-	b.WriteString("SELECT pg_catalog.current_setting('pgbulk.mode', true)")
+	b.WriteString("SELECT " + d.setting("pgbulk.mode"))
 	for _, name := range askingSettings {
-		b.WriteString(", pg_catalog.current_setting(" + pgident.Literal(name) + ", true)")
+		b.WriteString(", " + d.setting(name))
 	}
 	return b.String()
 }
@@ -45,11 +45,11 @@ func RefuseSettings(row [][]byte, reason Reason) *Refusal {
 // GuardSQL is a query that fails if the settings ask for something; the message
 // of its error then holds the setting's name, for RefuseGuarded. Else it has no
 // rows. It is for where nobody can wait for an answer.
-func GuardSQL() string {
+func GuardSQL(d Dialect) string {
 	var b strings.Builder
 	b.WriteString("SELECT WHERE CASE")
 	when := func(name, plain string) {
-		b.WriteString(" WHEN pg_catalog.current_setting(" + pgident.Literal(name) + ", true) OPERATOR(pg_catalog.<>) ALL (" +
+		b.WriteString(" WHEN " + d.setting(name) + " OPERATOR(pg_catalog.<>) ALL (" +
 			pgident.Literal(plain) + "::pg_catalog.text[]) THEN ")
 	}
 	when("pgbulk.mode", `{"",auto,force}`)

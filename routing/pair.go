@@ -39,7 +39,7 @@ WHERE c.oid = pg_catalog.to_regclass($1)::oid`, name).Scan(&n.Schema, &n.Table)
 // inspect asks about the pair what a load asks.
 func inspect(ctx context.Context, conn *pgx.Conn, n Names, column string) (*rewrite.Inspection, error) {
 	var row string
-	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: n.Schema, Table: n.Table}).InspectSQL()).Scan(&row); err != nil {
+	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: n.Schema, Table: n.Table}).InspectSQL(rewrite.Current)).Scan(&row); err != nil {
 		return nil, fmt.Errorf("inspect table %s: %w", n.Main(), err)
 	}
 	in, err := rewrite.ParseInspection(row)

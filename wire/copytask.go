@@ -103,7 +103,7 @@ func (t *copyTask) uninspected(o *opening) (rewrite.Decision, error) {
 
 func (t *copyTask) opening() *opening {
 	return &opening{
-		s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock,
+		s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(t.s.dialect()), inBlock: t.inBlock,
 		empty: t.stmt.Ext.Mode == rewrite.LoadOverwrite,
 	}
 }

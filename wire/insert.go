@@ -355,7 +355,7 @@ func (t *insertTask) decide() (rewrite.Decision, error) {
 }
 
 func (t *insertTask) opening() *opening {
-	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(), inBlock: t.inBlock}
+	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(t.s.dialect()), inBlock: t.inBlock}
 }
 
 func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {

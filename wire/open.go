@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -55,7 +56,7 @@ func (o *opening) run() (*rewrite.Inspection, error) {
 // inspectRouting asks for the rest about a table that has a routing table. Where
 // the answer cannot be read, the inspection's Routing still has a Problem.
 func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
-	if insp.Routing == nil {
+	if insp.Routing == nil || !insp.Dialect().Routes() {
 		return nil
 	}
 	results, err := in.Exec(s.ctx, insp.RoutingSQL())
@@ -77,12 +78,15 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 
 // read returns the inspection's row, or "" where there is none.
 func (o *opening) read(in *injector) (string, error) {
-	lock := bulk.LockCopy
+	d := o.s.dialect()
+	lock := d.LockSQL(o.schema, o.table)
 	if o.empty {
-		lock = bulk.LockEmpty
+		lock = bulk.LockEmpty(o.schema, o.table)
 	}
-	results, err := in.Exec(o.s.ctx, bulk.Open(o.schema, o.table, lock, o.inspect, o.inBlock))
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, o.inspect, o.inBlock))
+	o.s.declared = err == nil
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
+		e = e.With('P', "") // a position in our text
 		mine := isWaitError(e)
 		if mine && o.inBlock {
 			return "", e // the client's block has failed, as it would natively
@@ -101,7 +105,7 @@ func (o *opening) read(in *injector) (string, error) {
 		return "", err
 	}
 	for _, r := range results {
-		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 && !strings.HasPrefix(r.Tag, "EXPLAIN") {
 			return string(r.Rows[0][0]), nil
 		}
 	}
@@ -109,6 +113,23 @@ func (o *opening) read(in *injector) (string, error) {
 		_, err = in.Exec(o.s.ctx, sql)
 	}
 	return "", err
+}
+
+// dialect is how the session's server is asked.
+func (s *session) dialect() rewrite.Dialect {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return rewrite.DialectOf(s.params["server_version"])
+}
+
+// declaring is what stands in front of a statement that reads our settings, once
+// in a session. Behind a pooler the server's session may be another one by now:
+// then the statement fails, and the next one declares again.
+func (s *session) declaring(d rewrite.Dialect) string {
+	if sql := d.DeclareSQL(); sql != "" && !s.declared {
+		return sql + "; "
+	}
+	return ""
 }
 
 // undo ends what was begun, without waiting: what is written next to the server

@@ -184,7 +184,7 @@ func (t *insertTask) passUnlocked(size int) error {
 
 // unlocked is the error for an INSERT into a routed table that could not be locked.
 func (t *insertTask) unlocked() (*pgerr.Error, error) {
-	insp, err := t.s.routedUnlocked(t.stmt.InspectSQL())
+	insp, err := t.s.routedUnlocked(t.stmt.InspectSQL(t.s.dialect()))
 	if insp == nil || err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (t *insertTask) unlocked() (*pgerr.Error, error) {
 // found if it is a routed one and the role may insert all the same: with rights to
 // some columns only. Else the server says what is wrong.
 func (s *session) routedUnlocked(inspect string) (*rewrite.Inspection, error) {
-	if s.txStatus() == 'E' {
+	if s.txStatus() == 'E' || !s.dialect().Routes() {
 		return nil, nil
 	}
 	in := s.inject()

@@ -248,7 +248,7 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 		if srv.cfg.Known != nil {
 			known, ended := srv.cfg.Known(est.Database)
 			s.known, s.routeSmall = known, srv.cfg.RouteSmall && srv.loader != nil
-			if srv.cfg.RouteReads {
+			if srv.cfg.RouteReads && s.dialect().Routes() {
 				s.reads.known = known
 			}
 			defer ended()

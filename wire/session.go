@@ -106,6 +106,7 @@ type session struct {
 	plain      int    // bytes at the front of the buffer that are relayed, whatever they are
 	cleared    int    // bytes there whose INSERTs go where they say
 	last       *lastInsert
+	declared   bool                 // our settings are known to the server's session
 	shape      *rewrite.InsertShape // of the last INSERT
 	shapeOpts  values.Options
 	lastHead   []byte // the head of the INSERT that was relayed just before

@@ -122,14 +122,16 @@ func (s *session) boundRouted(st *prepared) bool {
 func (s *session) askSettings(reason rewrite.Reason) (*rewrite.Refusal, error) {
 	in := s.inject()
 	defer in.release()
-	results, err := in.Exec(s.ctx, rewrite.SettingsSQL())
+	d := s.dialect()
+	results, err := in.Exec(s.ctx, s.declaring(d)+rewrite.SettingsSQL(d))
+	s.declared = err == nil
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		return &rewrite.Refusal{Answer: e.With('P', "")}, nil // a cancel, a timeout: the block has failed
 	}
-	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+	if err != nil || len(results) == 0 || len(results[len(results)-1].Rows) != 1 {
 		return nil, err
 	}
-	return rewrite.RefuseSettings(results[0].Rows[0], reason), nil
+	return rewrite.RefuseSettings(results[len(results)-1].Rows[0], reason), nil
 }
 
 // guardName is that of a statement and a portal of ours. They are closed again.
@@ -144,24 +146,39 @@ func (s *session) guard(reason rewrite.Reason, routed bool) error {
 		return nil
 	}
 	s.guardReason = reason
+	d := rewrite.DialectOf(s.params["server_version"])
+	declare := !s.declared && d.DeclareSQL() != ""
+	if declare {
+		for _, e := range []entry{entClose, entParse, entBind, entExecute, entClose, entClose} {
+			s.queue.push(e | hideReplies)
+		}
+	}
 	for _, e := range []entry{entClose, entParse, entBind, entGuard, entClose, entClose} {
 		s.queue.push(e | hideReplies)
 	}
 	s.unsynced, s.executed, s.pipe = true, true, pipeline{}
 	s.mu.Unlock()
-	sql := rewrite.GuardSQL()
+	sql := rewrite.GuardSQL(d)
 	if routed {
 		sql = rewrite.RoutedGuardSQL()
 	}
+	var out []byte
+	if declare {
+		out = appendGuard(out, d.DeclareSQL())
+	}
+	return s.writeServer(appendGuard(out, sql))
+}
+
+// appendGuard appends what runs a statement of ours in a pipeline.
+func appendGuard(out []byte, sql string) []byte {
 	const z = "\x00"
 	statement, portal := []byte("S"+guardName+z), []byte("P"+guardName+z)
-	out := frame.Append(nil, 'C', statement) // left where a guard has failed
+	out = frame.Append(out, 'C', statement) // left where a guard has failed
 	out = frame.Append(out, 'P', []byte(guardName+z+sql+z+z+z))
 	out = frame.Append(out, 'B', []byte(guardName+z+guardName+z+z+z+z+z+z+z))
 	out = frame.Append(out, 'E', []byte(guardName+z+z+z+z+z))
 	out = frame.Append(out, 'C', portal)
-	out = frame.Append(out, 'C', statement)
-	return s.writeServer(out)
+	return frame.Append(out, 'C', statement)
 }
 
 // guarded returns the frame that the client gets in place of a guard's error. It

@@ -95,7 +95,7 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if reason := stmt.Inspectable(conn.ParameterStatus); reason != rewrite.ReasonNone {
 		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
 	}
-	in, x, err := inspect(ctx, conn, stmt.InspectSQL())
+	in, x, err := inspect(ctx, conn, stmt.InspectSQL(dialect(conn)))
 	if in == nil {
 		return x, err
 	}
@@ -114,10 +114,19 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	return x, x.plan(e, stmt, in, &d)
 }
 
+// dialect is how the server is asked.
+func dialect(conn *pgconn.PgConn) rewrite.Dialect {
+	return rewrite.DialectOf(conn.ParameterStatus("server_version"))
+}
+
 // inspect runs the catalog query. Without an inspection the explanation says
 // why the statement passes.
 func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Inspection, *explanation, error) {
-	row, err := queryText(ctx, conn, sql)
+	var row string
+	_, err := conn.Exec(ctx, dialect(conn).DeclareSQL()).ReadAll()
+	if err == nil {
+		row, err = queryText(ctx, conn, sql)
+	}
 	var pgErr *pgconn.PgError
 	if errors.As(err, &pgErr) {
 		return nil, &explanation{Decision: rewrite.Pass, Reason: rewrite.ReasonInspectFailed, Detail: plainError(err).Error()}, nil
@@ -129,7 +138,7 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Ins
 	if err != nil {
 		return nil, nil, err
 	}
-	if in.Routing != nil {
+	if in.Routing != nil && in.Dialect().Routes() {
 		results, err := conn.Exec(ctx, in.RoutingSQL()).ReadAll()
 		if err != nil {
 			return nil, nil, plainError(err)

@@ -32,7 +32,7 @@ func explainInsert(ctx context.Context, conn *pgconn.PgConn, sql string) (*expla
 	case !opts.UTF8 && !stmt.ASCII():
 		return pass(rewrite.ReasonNameEncoding)
 	}
-	in, x, err := inspect(ctx, conn, stmt.InspectSQL())
+	in, x, err := inspect(ctx, conn, stmt.InspectSQL(dialect(conn)))
 	if in == nil {
 		return x, err
 	}

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -12,12 +13,13 @@ const firstUserOID = 16384
 // normalizer replaces what cannot be equal in two databases. One is used per
 // side and case, so numbers are given in the order of appearance.
 type normalizer struct {
-	database string
-	suffix   string // of names, left out
-	waived   string // field codes of errors and notices left out
-	volatile []*regexp.Regexp
-	oids     map[uint32]string
-	pids     map[uint32]string
+	database    string
+	suffix      string // of names, left out
+	waived      string // field codes of errors and notices left out
+	distributed bool
+	volatile    []*regexp.Regexp
+	oids        map[uint32]string
+	pids        map[uint32]string
 }
 
 func newNormalizer(database string, options *optionSet) *normalizer {
@@ -47,7 +49,18 @@ func (n *normalizer) pid(pid uint32) string {
 	return "unknown"
 }
 
+// firstKey is which of several keys that are there already was found first, which
+// depends on the nodes.
+var firstKey = regexp.MustCompile(`Key \([^"]*\)=\([^"]*\) already exists`)
+
+// node is how Greenplum's errors name a segment.
+var node = regexp.MustCompile(`\s*\((seg\d+|entry db)[^()]*pid=\d+\)`)
+
 func (n *normalizer) text(line string) string {
+	if n.distributed {
+		line = node.ReplaceAllString(line, "")
+		line = firstKey.ReplaceAllString(line, "Key ~ already exists")
+	}
 	line = strings.ReplaceAll(line, n.database, "${db}")
 	if n.suffix != "" {
 		line = strings.ReplaceAll(line, n.suffix, "")
@@ -56,4 +69,19 @@ func (n *normalizer) text(line string) string {
 		line = expression.ReplaceAllString(line, "~")
 	}
 	return line
+}
+
+// sortRows sorts rows that follow each other.
+func sortRows(lines []string) []string {
+	lines = slices.Clone(lines)
+	isRow := func(line string) bool { return strings.Contains(line, "DataRow") }
+	for from := 0; from < len(lines); from++ {
+		to := from
+		for to < len(lines) && isRow(lines[to]) {
+			to++
+		}
+		slices.Sort(lines[from:to])
+		from = max(from, to-1)
+	}
+	return lines
 }

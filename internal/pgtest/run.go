@@ -19,13 +19,14 @@ const applicationName = "pgtest"
 
 // side is one run of one case: through one target, on one database.
 type side struct {
-	target   Target
-	admin    *pgx.Conn // goes to the server itself on both sides
-	database string
-	extended bool // run copy steps as copyx
-	timeout  time.Duration
-	pairs    *Pairs
-	proxied  bool
+	target      Target
+	admin       *pgx.Conn // goes to the server itself on both sides
+	database    string
+	extended    bool // run copy steps as copyx
+	timeout     time.Duration
+	pairs       *Pairs
+	proxied     bool
+	distributed bool
 
 	norm    *normalizer
 	clients map[string]*Client
@@ -39,6 +40,7 @@ type side struct {
 // script could not be run, not that a message was unexpected.
 func (s *side) run(ctx context.Context, c *Case) ([]string, error) {
 	s.norm = newNormalizer(s.database, &c.options)
+	s.norm.distributed = s.distributed
 	if s.pairs != nil {
 		s.norm.suffix = s.pairs.Suffix
 	}

@@ -17,7 +17,7 @@ const shownRows = 30
 const pollEvery = 5 * time.Millisecond
 
 // The schemas that the proxy may use for itself are no part of the state.
-const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pgbulk', 'relyt_sys') AND nspname !~ '^pg_'`
+const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pgbulk', 'relyt_sys', 'gp_toolkit') AND nspname !~ '^pg_'`
 
 const listObjects = `SELECT c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind IN ('r', 'm')
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

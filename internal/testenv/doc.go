@@ -14,5 +14,6 @@
 // a key prefix (S3Server.Prefix) of their own, so all of them can run in parallel.
 //
 // PGBULK_TEST_PG_BIN names a directory of PostgreSQL binaries to test with,
-// another version's for example.
+// another version's for example. PGBULK_TEST_GREENPLUM_DSN names the superuser of a
+// Greenplum cluster; tests of it are left out without.
 package testenv

@@ -35,6 +35,7 @@ type PG struct {
 
 	cfg     pgserver.Config
 	server  *pgserver.Server
+	given   *pgconn.Config // of a server that is not ours, else nil
 	version int
 }
 
@@ -126,10 +127,20 @@ func (pg *PG) stop(ctx context.Context) error { return pg.server.Stop(ctx) }
 
 // DSN returns a connection string over the unix socket, which pgx, lib/pq and
 // libpq understand.
-func (pg *PG) DSN(db, user string) string { return pg.server.DSN(db, user) }
+func (pg *PG) DSN(db, user string) string {
+	if pg.given != nil {
+		return pg.givenDSN(db, user)
+	}
+	return pg.server.DSN(db, user)
+}
 
 // TCPDSN returns a connection string over TCP.
-func (pg *PG) TCPDSN(db, user string) string { return pg.server.TCPDSN(db, user) }
+func (pg *PG) TCPDSN(db, user string) string {
+	if pg.given != nil {
+		return pg.givenDSN(db, user)
+	}
+	return pg.server.TCPDSN(db, user)
+}
 
 // LogFile is the server's log.
 func (pg *PG) LogFile() string { return pg.server.LogFile() }
