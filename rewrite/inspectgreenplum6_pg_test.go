@@ -43,6 +43,37 @@ CREATE TABLE bycol (id int, note text) DISTRIBUTED BY (id);
 GRANT INSERT ON ALL TABLES IN SCHEMA closed TO PUBLIC;
 `
 
+// inspectCasesGreenplum6 are as inspectCases.
+var inspectCasesGreenplum6 = []struct{ table, owner, weak string }{
+	{`plain`, `rp public.plain id,note`, `=`},
+	{`PLAIN (NOTE, id)`, `rp public.plain note,id`, `=`},
+	{`plain (id, nope)`, `rp public.plain  badcolumns`, `=`},
+	{`s.other`, `rp s.other id,Mixed "case`, `rp s.other id,Mixed "case noinsert`},
+	{`other`, `not found`, `=`},
+	{`nosuch.plain`, `not found`, `=`},
+	{`closed.hidden`, `rp closed.hidden id`, `not found`},
+	{`"Odd ""Schema"."Odd 'table\"`, `rp Odd "Schema.Odd 'table\ id`, `not found`},
+	{`fast`, `ru public.fast id`, ``},
+	{`ao`, `rp public.ao id`, ``},
+	{`aoco`, `rp public.aoco id`, ``},
+	{`random`, `rp public.random id`, ``},
+	{`everywhere`, `rp public.everywhere id`, ``},
+	{`v`, `vp public.v id,note`, ``},
+	{`ext`, `fp public.ext id`, ``},
+	{`extout`, `fp public.extout id`, ``},
+	{`parted`, `pp public.parted id,k`, ``},
+	{`parted_1_prt_one`, `rp public.parted_1_prt_one id,k`, ``},
+	{`pext`, `pp public.pext id,k foreign`, ``},
+	{`trigrow`, `rp public.trigrow id triggers`, ``},
+	{`trigupd`, `rp public.trigupd id`, ``},
+	{`parent`, `rp public.parent id`, ``},
+	{`child`, `rp public.child id`, ``},
+	{`ruled`, `rp public.ruled id rules`, ``},
+	{`denied`, `rp public.denied id`, `rp public.denied id noinsert`},
+	{`bycol (id)`, `rp public.bycol id`, `rp public.bycol id noinsert somecolumns`},
+	{`pg_class`, `rp pg_catalog.pg_class `, ``},
+}
+
 // TestInspectGreenplum6 asks a real cluster.
 func TestInspectGreenplum6(t *testing.T) {
 	t.Parallel()
@@ -50,7 +81,7 @@ func TestInspectGreenplum6(t *testing.T) {
 	db := pg.NewDatabase(t)
 	admin := connect(t, pg, db, "postgres")
 	run(t, admin, "SET client_min_messages = error")
-	if Dialect := DialectOf(admin.ParameterStatus("server_version")); Dialect != Greenplum6 {
+	if DialectOf(admin.ParameterStatus("server_version")) != Greenplum6 {
 		t.Skip("the cluster is newer than Greenplum 6")
 	}
 	run(t, admin, inspectTablesGreenplum6)
@@ -58,35 +89,7 @@ func TestInspectGreenplum6(t *testing.T) {
 	weak := connect(t, pg, db, role)
 	run(t, admin, "GRANT USAGE ON SCHEMA s TO "+pgident.Quote(role)+"; GRANT INSERT ON plain TO "+pgident.Quote(role)+
 		"; GRANT INSERT (id) ON bycol TO "+pgident.Quote(role))
-	for _, c := range []struct{ table, owner, weak string }{
-		{`plain`, `rp public.plain id,note`, `=`},
-		{`PLAIN (NOTE, id)`, `rp public.plain note,id`, `=`},
-		{`plain (id, nope)`, `rp public.plain  badcolumns`, `=`},
-		{`s.other`, `rp s.other id,Mixed "case`, `rp s.other id,Mixed "case noinsert`},
-		{`other`, `not found`, `=`},
-		{`nosuch.plain`, `not found`, `=`},
-		{`closed.hidden`, `rp closed.hidden id`, `not found`},
-		{`"Odd ""Schema"."Odd 'table\"`, `rp Odd "Schema.Odd 'table\ id`, `not found`},
-		{`fast`, `ru public.fast id`, ``},
-		{`ao`, `rp public.ao id`, ``},
-		{`aoco`, `rp public.aoco id`, ``},
-		{`random`, `rp public.random id`, ``},
-		{`everywhere`, `rp public.everywhere id`, ``},
-		{`v`, `vp public.v id,note`, ``},
-		{`ext`, `fp public.ext id`, ``},
-		{`extout`, `fp public.extout id`, ``},
-		{`parted`, `pp public.parted id,k`, ``},
-		{`parted_1_prt_one`, `rp public.parted_1_prt_one id,k`, ``},
-		{`pext`, `pp public.pext id,k foreign`, ``},
-		{`trigrow`, `rp public.trigrow id triggers`, ``},
-		{`trigupd`, `rp public.trigupd id`, ``},
-		{`parent`, `rp public.parent id`, ``},
-		{`child`, `rp public.child id`, ``},
-		{`ruled`, `rp public.ruled id rules`, ``},
-		{`denied`, `rp public.denied id`, `rp public.denied id noinsert`},
-		{`bycol (id)`, `rp public.bycol id`, `rp public.bycol id noinsert somecolumns`},
-		{`pg_class`, `rp pg_catalog.pg_class `, ``},
-	} {
+	for _, c := range inspectCasesGreenplum6 {
 		stmt := mustParse(t, "COPY "+c.table+" FROM STDIN")
 		ask := func(sql string, weakly bool) *Inspection {
 			conn := admin
