@@ -130,6 +130,12 @@ func storeIs(names []string) string {
 //
 // A rollback to a savepoint that is older gives the lock back.
 func (r *Routing) EnterSQL(in *Inspection) string {
+	return "SELECT pg_catalog.pg_advisory_xact_lock_shared(" + TableLock(in.OID) + ");\n" + r.again(in) + r.CountSQL(in)
+}
+
+// CountSQL returns the last of EnterSQL's statements, which takes no lock: what it
+// finds may not be true any more.
+func (r *Routing) CountSQL(in *Inspection) string {
 	oid := strconv.FormatUint(uint64(in.OID), 10)
 	moving, installed := "'{}'::pg_catalog.text[]", installedRouting
 	if r.Moving {
@@ -137,8 +143,7 @@ func (r *Routing) EnterSQL(in *Inspection) string {
 	}
 	aux := r.auxStores(in.Table)
 	all := slices.Concat(aux, Relation{Schema: in.Schema, Table: in.Table}.Stores())
-	return "SELECT pg_catalog.pg_advisory_xact_lock_shared(" + TableLock(in.OID) + ");\n" + r.again(in) +
-		"SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(" +
+	return "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(" +
 		"'aux', (SELECT pg_catalog.count(*) FROM " + r.Routes + " pgbulkproxy_route WHERE " + storeIs(aux) + "),\n" +
 		"'bad', (SELECT pg_catalog.json_build_array(pgbulkproxy_route.routing_id, pgbulkproxy_route.store_table_name) FROM " +
 		r.Routes + " pgbulkproxy_route WHERE (" + storeIs(all) + ") IS NOT TRUE LIMIT 1),\n" +

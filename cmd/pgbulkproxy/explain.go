@@ -40,6 +40,8 @@ type explanation struct {
 	Detail  string   `json:"detail,omitempty"`
 	Table   string   `json:"table,omitempty"`
 	Columns []string `json:"columns,omitempty"`
+	// Routing says how rows of a table with an auxiliary one are placed.
+	Routing *explainedRouting `json:"routing,omitempty"`
 	// Plan is the SQL that the session gets for each file, or once.
 	Plan []string `json:"plan,omitempty"`
 	// whole: the statement is never held, however small it is.
@@ -104,6 +106,9 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 			return x, err
 		}
 	}
+	if x.Decision == rewrite.Refuse {
+		return x, nil
+	}
 	caps := e.Caps()
 	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, Slow: caps.Slow, InstallNeeded: caps.InstallNeeded})
 	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
@@ -154,6 +159,11 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Ins
 	x := new(explanation)
 	if in.Found {
 		x.Table, x.Columns = pgident.Qualified(in.Schema, in.Table), in.Columns
+	}
+	if in.Routing != nil {
+		if err := x.route(ctx, conn, in); err != nil {
+			return nil, nil, err
+		}
 	}
 	return in, x, nil
 }
@@ -214,6 +224,9 @@ func (x *explanation) writeText(w io.Writer) error {
 	line("detail", x.Detail)
 	line("table", x.Table)
 	line("columns", strings.Join(x.Columns, ", "))
+	if x.Routing != nil {
+		line("routing", x.Routing.text(x.Table))
+	}
 	if len(x.Plan) > 0 {
 		b.WriteString("plan:\n")
 		for _, sql := range x.Plan {
@@ -222,6 +235,8 @@ func (x *explanation) writeText(w io.Writer) error {
 	}
 	switch {
 	case x.whole:
+	case x.Routing != nil && x.Routing.Routes > 0:
+		// However small it is, its rows are placed.
 	case x.read:
 		b.WriteString("With routing.reads = on; else the statement is relayed, and sees the main table alone.\n")
 	case x.Decision == rewrite.Stream:

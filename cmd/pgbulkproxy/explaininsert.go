@@ -36,6 +36,13 @@ func explainInsert(ctx context.Context, conn *pgconn.PgConn, sql string) (*expla
 	if in == nil {
 		return x, err
 	}
+	switch {
+	case x.Decision == rewrite.Refuse:
+		return x, nil
+	case in.Routed():
+		x.Decision, x.Reason = rewrite.Stream, rewrite.ReasonRouted
+		return x, nil
+	}
 	d := rewrite.ClassifyInsert(stmt, in, rewrite.Caps{Params: true})
 	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
 	if d.Way == rewrite.Stream {

@@ -80,12 +80,12 @@ func (c *routingEnableCmd) Run(a *app) error {
 		}
 		if !installed {
 			if err := install.Run(ctx, conn.PgConn(), install.RoutingSQL()); err != nil {
-				return fmt.Errorf("install what routing needs: %w", err)
+				return fmt.Errorf("install what routing needs: %w", routing.ExplainDenied(ctx, conn, c.target(), err))
 			}
 		}
 		e, err := routing.Enable(ctx, conn, c.target(), routing.EnableOptions{AllowDuplicates: c.Allow})
 		if err != nil {
-			return err
+			return routing.ExplainDenied(ctx, conn, c.target(), err)
 		}
 		if c.JSON {
 			return printJSON(a.stdout, map[string]any{
