@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // readPair are the same rows twice: in schema plain one table has them all, in
@@ -213,29 +214,46 @@ func sameName(s string) string {
 }
 
 // TestRoutedReads: statements on a routed pair through the proxy are answered as
-// those on one plain table are directly, however they are sent.
+// those on one plain table are directly, however they are sent; also where nothing
+// of pgbulkproxy is in the database.
 func TestRoutedReads(t *testing.T) {
 	t.Parallel()
 	for way, send := range readWays {
-		t.Run(way, func(t *testing.T) {
-			t.Parallel()
-			b := readBed(t)
-			proxied, direct := b.readPaths()
-			ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-			defer cancel()
-			for i, s := range readScript {
-				ordered := strings.Contains(s.sql, "ORDER BY")
-				got, want := seen(send(ctx, proxied, i, s), ordered), seen(send(ctx, direct, i, s), ordered)
-				if got != want {
-					t.Errorf("%s %v\n got %s\nwant %s", s.sql, s.args, got, want)
+		for _, engine := range []string{"postgres", "plain"} {
+			t.Run(engine+" "+way, func(t *testing.T) {
+				t.Parallel()
+				if engine == "plain" {
+					b := newPlainBed(t, testenv.Postgres(t), Options{}, func(c *config.Config) { c.Engine, c.Routing.Reads = engine, true })
+					must(t, b.direct(), readPair)
+					b.readAlike(t, send)
+					return
 				}
-				if p, d := proxied.TxStatus(), direct.TxStatus(); p != d {
-					t.Fatalf("%s: status %c, want %c", s.sql, p, d)
-				}
-				if proxied.IsClosed() || direct.IsClosed() {
-					t.Fatalf("%s: closed", s.sql)
-				}
-			}
-		})
+				readBed(t).readAlike(t, send)
+			})
+		}
+	}
+}
+
+// readAlike runs the script on both paths.
+func (b *bed) readAlike(t *testing.T, send func(context.Context, *pgconn.PgConn, int, readStatement) []*pgconn.Result) {
+	t.Helper()
+	proxied, direct := b.readPaths()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	for i, s := range readScript {
+		ordered := strings.Contains(s.sql, "ORDER BY")
+		got, want := seen(send(ctx, proxied, i, s), ordered), seen(send(ctx, direct, i, s), ordered)
+		if got != want {
+			t.Errorf("%s %v\n got %s\nwant %s", s.sql, s.args, got, want)
+		}
+		if p, d := proxied.TxStatus(), direct.TxStatus(); p != d {
+			t.Fatalf("%s: status %c, want %c", s.sql, p, d)
+		}
+		if proxied.IsClosed() || direct.IsClosed() {
+			t.Fatalf("%s: closed", s.sql)
+		}
+	}
+	if n := b.metric(t, "pgbulk_statements_total", "kind", "read", "decision", "stream"); n < 20 {
+		t.Errorf("only %v statements were rewritten", n)
 	}
 }
