@@ -35,6 +35,8 @@ type AnyText struct {
 	Plain bool
 	// Prepares says that INSERTs in it may run at any later time.
 	Prepares bool
+	// Executes are the names of the prepared statements that it runs by EXECUTE.
+	Executes []string
 	// Inserts are the begin and end of each statement, if there are several and all
 	// are INSERTs with no other inside.
 	Inserts [][2]int
@@ -51,6 +53,9 @@ func ParseAny(sql []byte) *AnyText {
 	a := &AnyText{Plain: true}
 	for _, s := range statements {
 		a.Plain = a.Plain && s.Plain
+		if s.Executes != "" {
+			a.Executes = append(a.Executes, s.Executes)
+		}
 		a.Prepares = a.Prepares || s.Prepares && len(s.Inner) > 0
 		for _, t := range s.Inner {
 			a.Targets = append(a.Targets, AnyTarget{t.Schema, t.Table})
@@ -81,6 +86,27 @@ func ParseAny(sql []byte) *AnyText {
 		StandsAlone: raw.StandsAlone(),
 	}
 	return a
+}
+
+// PreparedTargets are the tables that a prepared statement puts rows into. sql is
+// what the server says of it: by SQL's PREPARE, the whole text that this stood in.
+func PreparedTargets(sql []byte, name string) (targets []AnyTarget) {
+	statements, err := pgquery.ParseAny(string(sql))
+	if err != nil {
+		return wordTargets(sql)
+	}
+	for _, s := range statements {
+		if s.Prepares && s.Name != name {
+			continue
+		}
+		for _, t := range s.Inner {
+			targets = append(targets, AnyTarget{t.Schema, t.Table})
+		}
+		if s.Insert != nil {
+			targets = append(targets, AnyTarget{s.Insert.Schema, s.Insert.Table})
+		}
+	}
+	return targets
 }
 
 // AnyOf is a statement of constants as one of any form.

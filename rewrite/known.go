@@ -159,6 +159,15 @@ func WrapsInsert(sql []byte, whole bool) bool {
 	return c.wraps() && (!whole || containsFold(sql, "insert"))
 }
 
+// Executes says whether a text begins with EXECUTE; or may have it anywhere, if
+// several.
+func Executes(sql []byte, several bool) bool {
+	c := headCursor{sql: sql}
+	for c.next(); c.is(';'); c.next() {
+	}
+	return c.word("execute") || (several || c.word("explain")) && containsFold(sql, "execute")
+}
+
 func (c *headCursor) wraps() bool { return c.word("prepare") || c.word("explain") || c.word("merge") }
 
 // HasLaterInsert says whether a text has several statements, of which one behind

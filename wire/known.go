@@ -49,7 +49,9 @@ func (s *session) routedLater(f clientFrame) (act action, relay bool) {
 	}
 	text := trimZero(f.body())
 	wraps := rewrite.WrapsInsert(text, f.whole())
-	if semicolon := bytes.IndexByte(text, ';'); f.whole() && !wraps && (semicolon < 0 || semicolon == len(text)-1) {
+	semicolon := bytes.IndexByte(text, ';')
+	several := semicolon >= 0 && semicolon < len(text)-1
+	if f.whole() && !wraps && !several && !rewrite.Executes(text, false) {
 		return actFill, true
 	}
 	switch set := s.judge(); {
@@ -57,6 +59,8 @@ func (s *session) routedLater(f clientFrame) (act action, relay bool) {
 	case f.size > s.srv.cfg.InsertMaxBytes: // no more than any INSERT of that length
 	case !f.whole():
 		return actFill, false
+	case rewrite.Executes(text, several):
+		return actRouted, false
 	case set.Mentions(text) && (wraps || rewrite.HasLaterInsert(string(text))):
 		return actRouted, false
 	}

@@ -124,11 +124,40 @@ func (s *session) routeText(sql []byte, size int) error {
 		}
 	}
 	text := rewrite.ParseAny(sql)
+	if err := s.addExecuted(text); err != nil {
+		if e := pgerr.As(err); e != nil && s.ctx.Err() == nil {
+			return t.fail(e.With('P', ""), size)
+		}
+		return err
+	}
 	if text.Insert != nil {
 		t.stmt = text.Insert.Statement
 		return t.runAny(text.Insert, size)
 	}
 	return t.runText(text, sql, size)
+}
+
+// addExecuted adds the tables of INSERTs that a text runs by EXECUTE. Whoever
+// prepares one into a routed table is refused; these were prepared before, or by a
+// Parse.
+func (s *session) addExecuted(text *rewrite.AnyText) error {
+	for _, name := range text.Executes {
+		in := s.inject()
+		results, err := in.Exec(s.ctx, rewrite.PreparedSQL(name))
+		in.release()
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		set := s.judge()
+		s.mu.Unlock()
+		for _, target := range rewrite.PreparedTargets([]byte(firstField(results[0].Rows)), name) {
+			if set.Has(target.Table) {
+				text.Targets = append(text.Targets, target)
+			}
+		}
+	}
+	return nil
 }
 
 // runSmall is run for any number of rows.
@@ -312,15 +341,18 @@ func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr
 			return failed, err
 		}
 	}
+	hint := "Send the INSERT as a statement of its own."
+	if len(a.Executes) > 0 {
+		hint = "Send the INSERT itself instead of EXECUTE."
+	}
 	in := r.t.insp
-	return in.Routing.Refuse(in, rewrite.ReasonRoutedText).ErrorResponse().
-		With('H', "Send the INSERT as a statement of its own."), nil
+	return in.Routing.Refuse(in, rewrite.ReasonRoutedText).ErrorResponse().With('H', hint), nil
 }
 
 // behindPipeline handles a Query behind messages that are not answered yet, where nothing
 // can be asked: it is relayed, unless its table is known to be one that may be routed.
 func (s *session) behindPipeline(text []byte) error {
-	if s.known != nil && s.known.Set() != nil && s.mayRoute(text) {
+	if s.known != nil && s.known.Set() != nil && !rewrite.Executes(text, false) && s.mayRoute(text) {
 		return s.refuseRouted(rewrite.ReasonInPipeline)
 	}
 	return s.passInsert(rewrite.ReasonInPipeline)

@@ -56,6 +56,8 @@ type AnyStatement struct {
 	Plain bool
 	// Prepares: its INSERTs may run at any later time.
 	Prepares bool
+	// Name is what it prepares, Executes the prepared statement that it runs.
+	Name, Executes string
 	// It stands from Start to End, its semicolon not with it.
 	Start, End int
 }
@@ -119,8 +121,10 @@ func anyStatement(node *pg_query.Node) AnyStatement {
 			s.inside(n.ExplainStmt.Query)
 		}
 	case *pg_query.Node_PrepareStmt:
-		s.Prepares = true
+		s.Prepares, s.Name = true, n.PrepareStmt.Name
 		s.inside(n.PrepareStmt.Query)
+	case *pg_query.Node_ExecuteStmt:
+		s.Plain, s.Executes = true, n.ExecuteStmt.Name
 	case *pg_query.Node_CopyStmt:
 		s.inside(n.CopyStmt.Query)
 	}
@@ -135,7 +139,7 @@ func anyStatement(node *pg_query.Node) AnyStatement {
 // inside notes the tables of a statement that is part of another.
 func (s *AnyStatement) inside(node *pg_query.Node) {
 	inner := anyStatement(node)
-	s.Inner = append(s.Inner, inner.Inner...)
+	s.Inner, s.Executes = append(s.Inner, inner.Inner...), inner.Executes
 	if inner.Insert != nil {
 		s.Inner = append(s.Inner, Target{inner.Insert.Catalog, inner.Insert.Schema, inner.Insert.Table})
 	}
