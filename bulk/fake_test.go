@@ -21,6 +21,11 @@ import (
 // fakeEngine plans three words; the insert says how many rows the file has.
 type fakeEngine struct{ err error }
 
+// always is an engine for all databases.
+func always(e engine.Engine) func(context.Context, string, bool) engine.Engine {
+	return func(context.Context, string, bool) engine.Engine { return e }
+}
+
 func (fakeEngine) Name() string { return "fake" }
 
 func (fakeEngine) Caps() engine.Caps {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
@@ -29,7 +30,9 @@ type Load struct {
 	sess Session
 	db   *Database // nil without a ledger
 	id   string
-	log  *slog.Logger
+	// engine is that of the database when the load began.
+	engine engine.Engine
+	log    *slog.Logger
 
 	// ctx ends when the load is aborted: nothing has to be undone then, since
 	// the session ends with it.
@@ -81,7 +84,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		return nil, fmt.Errorf("scan rows: %w", err)
 	}
 	ld := &Load{
-		l: l, spec: spec, sess: s, id: id.String(),
+		l: l, spec: spec, sess: s, id: id.String(), engine: l.engineOf(ctx, spec.Inspection.Database, spec.Inspection.Installed),
 		log:     l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
 		files:   make(chan *file, l.cfg.Ahead+1),
 		slots:   make(chan struct{}, l.cfg.Ahead),
@@ -286,7 +289,7 @@ func (ld *Load) ended(err error) {
 	}
 	name := "plain"
 	if ld.spec.readsItself() {
-		name = ld.l.engine.Name()
+		name = ld.engine.Name()
 	}
 	ld.l.metrics.load(name, result, ld.run.fallback)
 	if err == nil {

@@ -79,8 +79,10 @@ var loadCases = []loadCase{
 	},
 	{
 		name: "engine has no plan", rows: 5, settle: "COMPLETED", fallback: "engine",
-		setup: func(b *bed) { b.engine = fakeEngine{err: errors.New("unsupported")} },
-		sess:  []string{native, "end c: " + string(lines(5)), "SAVE; RECORD; RECORD; RECORD; RELEASE", "COMMIT"},
+		setup: func(b *bed) {
+			b.engineOf = always(fakeEngine{err: errors.New("unsupported")})
+		},
+		sess: []string{native, "end c: " + string(lines(5)), "SAVE; RECORD; RECORD; RECORD; RELEASE", "COMMIT"},
 	},
 	{
 		name: "store fails", inBlock: true, rows: 5, settle: "COMPLETED", fallback: "store",

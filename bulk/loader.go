@@ -92,7 +92,7 @@ type Loader struct {
 	store    store.Store
 	urls     urls
 	prefix   func() string
-	engine   engine.Engine
+	engineOf func(ctx context.Context, database string, installed bool) engine.Engine
 	dbs      Databases
 	pull     *gpfdist.Server
 	mem      *Memory
@@ -119,8 +119,11 @@ type Deps struct {
 	URLs  urls
 	// Prefix returns what goes before new keys, without slashes at its ends; nil
 	// is none.
-	Prefix    func() string
-	Engine    engine.Engine
+	Prefix func() string
+	Engine engine.Engine
+	// EngineOf, unless nil, returns the engine of a database, in Engine's place.
+	// installed is what the client's session saw.
+	EngineOf  func(ctx context.Context, database string, installed bool) engine.Engine
 	Databases Databases
 	// Pull gives rows to the segments of a server, for MethodPull. It may be nil.
 	Pull    *gpfdist.Server
@@ -136,8 +139,11 @@ type Deps struct {
 func NewLoader(cfg Config, d Deps) *Loader {
 	cfg = cfg.WithDefaults()
 	closing, close := context.WithCancel(context.Background())
+	if d.EngineOf == nil {
+		d.EngineOf = func(context.Context, string, bool) engine.Engine { return d.Engine }
+	}
 	return &Loader{
-		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engine: d.Engine, dbs: d.Databases, pull: d.Pull, mem: d.Memory,
+		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, pull: d.Pull, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
@@ -158,7 +164,7 @@ func (l *Loader) Close() {
 
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
-	ec := l.engine.Caps()
+	ec := l.engineOf(ctx, in.Database, in.Installed).Caps()
 	caps := rewrite.Caps{
 		External: ec.External, Formats: ec.Formats, Slow: ec.Slow, Prefer: l.cfg.Prefer,
 		InstallNeeded: ec.InstallNeeded, InBlock: inBlock,

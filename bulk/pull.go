@@ -134,7 +134,7 @@ var errPullEnded = errors.New("the statement that pulls the rows has ended")
 func (ld *Load) planPull(f *file) (engine.Plan, *gpfdist.Stream, error) {
 	t := ld.target()
 	t.Pull = true
-	if p, ok := ld.l.engine.(engine.Preparer); ok {
+	if p, ok := ld.engine.(engine.Preparer); ok {
 		ld.run.savepoint, ld.run.loaded = true, false
 		results, err := ld.exec(setSavepoint + p.PrepareSQL(t, ld.spec.Statement.Encoding))
 		if err != nil {
@@ -154,7 +154,7 @@ func (ld *Load) planPull(f *file) (engine.Plan, *gpfdist.Stream, error) {
 	stmt := *ld.spec.Statement
 	stmt.Header, stmt.HeaderMatch, stmt.HeaderLines = false, false, 0
 	group := engine.Group{Files: []engine.File{{ProcessID: ld.id, Number: f.number}}, EOL: lineEndAt(f.held, f.blocks[0].off), Pull: stream.URL()}
-	plan, err := ld.l.engine.Plan(t, &stmt, ld.sealSession(), group, nil, time.Time{})
+	plan, err := ld.engine.Plan(t, &stmt, ld.sealSession(), group, nil, time.Time{})
 	if err != nil {
 		stream.Close()
 		return engine.Plan{}, nil, fmt.Errorf("%w: %w", errPlan, err)

@@ -154,7 +154,7 @@ func pullBed(t *testing.T) (*bed, *segments) {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.Close)
-	b.Loader.pull, b.Loader.engine = srv, pullEngine{}
+	b.Loader.pull, b.Loader.engineOf = srv, always(pullEngine{})
 	b.spec.Decision.Method = rewrite.MethodPull
 	return b, &segments{fakeSession: b.sess, n: 2, lines: map[int64]string{}, begun: make(chan struct{}, 1)}
 }
@@ -246,7 +246,7 @@ func TestPullGoesNative(t *testing.T) {
 		"segment dies":                 func(_ *bed, s *segments) { s.leave = 30 },
 		"segment dies at once":         func(_ *bed, s *segments) { s.leave = 1 },
 		"gpfdist is unreachable":       func(b *bed, _ *segments) { b.Loader.pull.Close() },
-		"no plan":                      func(b *bed, _ *segments) { b.Loader.engine = pullEngine{fakeEngine{engine.ErrUnsupported}} },
+		"no plan":                      func(b *bed, _ *segments) { b.Loader.engineOf = always(pullEngine{fakeEngine{engine.ErrUnsupported}}) },
 		"segment dies without a store": func(b *bed, s *segments) { s.leave, b.store.putErr = 30, errors.New("no store") },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -295,7 +295,7 @@ func (ld *Load) external(f *file) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
 	}
-	plan, err := ld.l.engine.Plan(
+	plan, err := ld.engine.Plan(
 		ld.target(),
 		ld.spec.Statement, ld.sealSession(), engine.Group{Files: []engine.File{ld.engineFile(f, url)}}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {

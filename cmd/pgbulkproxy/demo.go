@@ -153,7 +153,7 @@ func (d *demo) serve(ctx context.Context, cfg config.Config, a *app, log *slog.L
 		case <-serving.Done():
 		}
 	}()
-	err := runProxy(serving, cfg, log, func(addr net.Addr) error { return d.announce(a, cfg, addr) })
+	err := runProxy(serving, cfg, log, func(addr net.Addr, _ string) error { return d.announce(a, cfg, addr) })
 	stop(nil)
 	<-watched
 	if err != nil && ctx.Err() != nil {

@@ -61,8 +61,8 @@ func (s *serveCmd) Run(a *app) error {
 	log := a.newLogger(cfg.Log)
 	log.Debug("settings other than default", "config", cfg)
 	return a.untilSignal(func(ctx context.Context) error {
-		return runProxy(ctx, cfg, log, func(addr net.Addr) error {
-			_, err := fmt.Fprintf(a.stdout, "ready listen=%s upstream=%s engine=%s\n", addr, cfg.Upstream, cfg.EngineName())
+		return runProxy(ctx, cfg, log, func(addr net.Addr, engine string) error {
+			_, err := fmt.Fprintf(a.stdout, "ready listen=%s upstream=%s engine=%s\n", addr, cfg.Upstream, engine)
 			return err
 		})
 	})
@@ -93,7 +93,7 @@ func (s *settingFlags) sources(a *app) config.Sources {
 // runProxy assembles proxy and metrics server and runs them until ctx is done
 // and the sessions are drained. announce is called once clients are accepted;
 // if it fails, nobody would know, and the proxy stops.
-func runProxy(ctx context.Context, cfg config.Config, log *slog.Logger, announce func(net.Addr) error) (result error) {
+func runProxy(ctx context.Context, cfg config.Config, log *slog.Logger, announce func(addr net.Addr, engine string) error) (result error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	registry := prometheus.NewRegistry()
@@ -116,7 +116,7 @@ func runProxy(ctx context.Context, cfg config.Config, log *slog.Logger, announce
 		defer func() { result = errors.Join(result, server.Stop()) }()
 	}
 	err = p.Serve(ctx, func(addr net.Addr) {
-		if err := announce(addr); err != nil {
+		if err := announce(addr, p.Engine()); err != nil {
 			stop(fmt.Errorf("print ready line: %w", err))
 		}
 	})

@@ -20,8 +20,8 @@ type Config struct {
 	Store string
 	// RelayOnly relays everything and stages nothing. Default false.
 	RelayOnly bool
-	// Engine says how the server reads staged files: postgres or plain. Default
-	// postgres.
+	// Engine says how the server reads staged files: the name of an engine, or auto.
+	// Default auto.
 	Engine string
 	// Metrics is the HOST:PORT of /metrics, /healthz and /readyz. Empty: off.
 	Metrics string

@@ -133,7 +133,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"low number", set("insert.min_rows=1"), "insert.min_rows: 1 is out of bounds, must be 2 to"},
 		{"duration", set("load.url_ttl=8d"), "load.url_ttl: 8d is out of bounds, must be 1m to 7d"},
 		{"negative duration", set("drain_timeout=-1s"), "drain_timeout: -1s is out of bounds, must be 0s to 1d"},
-		{"choice", set("engine=oracle"), `engine: "oracle" is not one of postgres, plain`},
+		{"choice", set("engine=oracle"), `engine: "oracle" is not one of auto, postgres, plain`},
 		{"bool", set("auto_install=maybe"), `auto_install: "maybe" is neither on nor off`},
 		{"number", set("stage.ahead=two"), `stage.ahead: "two" is not a whole number`},
 		{"no upstream", Sources{Flags: map[string]string{"store": "s3://b"}}, "upstream: is required"},
@@ -202,7 +202,7 @@ func TestEngineName(t *testing.T) {
 		t.Errorf("without service_dsn: %s", got)
 	}
 	c.ServiceDSN = "host=x"
-	if got := c.EngineName(); got != EnginePostgres {
+	if got := c.EngineName(); got != EngineAuto {
 		t.Errorf("with service_dsn: %s", got)
 	}
 	c.RelayOnly = true

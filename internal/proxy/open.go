@@ -10,7 +10,6 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
-	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
@@ -25,16 +24,15 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	if err != nil {
 		return err
 	}
-	eng, err := registry.ByName(p.cfg.EngineName())
-	if err != nil {
+	me := self()
+	p.dbs = newDatabases(p.cfg.ServiceDSN, "", p.log)
+	if p.engines, err = newEngines(ctx, p.cfg, p.dbs, p.log); err != nil {
 		return err
 	}
-	installSQL := ""
+	eng := p.engines.Of(ctx, p.engines.first, true)
 	if p.cfg.AutoInstall {
-		installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
+		p.dbs.installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
 	}
-	me := self()
-	p.dbs = newDatabases(p.cfg.ServiceDSN, installSQL, p.log)
 	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
 	p.sweeper.Keep, p.sweeper.Labels = p.cfg.Sweep.Keep == config.KeepAlways, p.cfg.Label.Retention
 	p.sweeper.Uploads = p.bucket
@@ -46,7 +44,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: me.Owner,
 		Prefer: prefer(p.cfg.Load.Method),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, Databases: p.dbs,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})

@@ -39,6 +39,7 @@ type Proxy struct {
 	importer *bulk.Importer
 	source   *loaderconfig.Source // nil where the configuration names the store
 	dbs      *databases
+	engines  *engines // nil when relaying only
 	// automigrate moves groups that have grown; nil where it is off.
 	automigrate *automigrate
 	routed      *knownTables // nil without a service connection
@@ -150,6 +151,15 @@ func removeStale(path string) {
 	if info, serr := os.Lstat(path); serr == nil && info.Mode()&os.ModeSocket != 0 {
 		_ = os.Remove(path) // Listen says what is wrong if it stays
 	}
+}
+
+// Engine is the engine in effect: auto where the server was away when the proxy
+// started.
+func (p *Proxy) Engine() string {
+	if p.engines == nil {
+		return p.cfg.EngineName()
+	}
+	return p.engines.Name()
 }
 
 // Ready says whether new clients are accepted.
