@@ -63,6 +63,7 @@ func TestDecideTriesNothing(t *testing.T) {
 	}
 	decide := func() rewrite.Decision { return b.Decide(t.Context(), b.spec.Statement, b.spec.Inspection, false) }
 	b.spec.Inspection.Kind, b.spec.Inspection.InsertPrivilege, b.spec.Inspection.Version = "r", true, 150000
+	b.spec.Inspection.Installed = true
 	b.spec.Inspection.ClientEncoding, b.spec.Inspection.ServerEncoding = "UTF8", "UTF8"
 	if d := decide(); d.Reason != rewrite.ReasonStoreBreaker {
 		t.Fatalf("while it is open: %+v", d)

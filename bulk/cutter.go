@@ -13,8 +13,8 @@ const binaryHeader = "PGCOPY\n\xff\r\n\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 // binaryTrailer ends a binary file.
 const binaryTrailer = "\xff\xff"
 
-// firstFile is the size of a load's first file. Each file may be twice as large
-// as the one before, up to the limit.
+// firstFile is the size of a load's first file. Each file, or group of files, may
+// be twice as large as the one before, up to the limit.
 const firstFile = 2 << 20
 
 // maxRow is the longest row that is staged. A longer one is put before the
@@ -31,6 +31,8 @@ type cutter struct {
 	limit  int64
 	// blocks: files are given to segments in blocks of rows, whose ends are noted.
 	blocks bool
+	// groups: files that are read at once are of one size.
+	groups grouping
 
 	cur    *file
 	number int
@@ -141,10 +143,11 @@ func (c *cutter) takeRaw(p []byte) (int, *file, error) {
 }
 
 func (c *cutter) fileLimit() int64 {
-	if c.number > 16 {
+	n := c.groups.of(c.number)
+	if n > 16 {
 		return c.limit
 	}
-	return min(c.limit, firstFile<<(c.number-1))
+	return min(c.limit, firstFile<<(n-1))
 }
 
 // next begins a file.

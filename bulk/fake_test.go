@@ -29,7 +29,8 @@ func always(e engine.Engine) func(context.Context, string, bool) engine.Engine {
 func (fakeEngine) Name() string { return "fake" }
 
 func (fakeEngine) Caps() engine.Caps {
-	return engine.Caps{External: true, Formats: []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary}}
+	return engine.Caps{External: true, InstallNeeded: true, Transactional: true, InSession: true, Ordered: true, TagIsExact: true,
+		Formats: []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary}}
 }
 
 func (e fakeEngine) Plan(_ engine.Target, _ *rewrite.CopyStatement, _ engine.Session, g engine.Group, _ []byte, _ time.Time) (engine.Plan, error) {
@@ -122,7 +123,14 @@ func (s *fakeSession) Exec(ctx context.Context, sql string) ([]Result, error) {
 			}
 			tag = "INSERT 0 " + n
 		}
-		results = append(results, Result{Tag: tag, Notices: [][]byte{{1}}})
+		var rows [][][]byte
+		if n, ok := strings.CutPrefix(one, "ANSWER "); ok {
+			if r != nil && r.rows != "" {
+				n = r.rows
+			}
+			rows = [][][]byte{{[]byte(n)}}
+		}
+		results = append(results, Result{Tag: tag, Rows: rows, Notices: [][]byte{{1}}})
 	}
 	return results, nil
 }

@@ -39,9 +39,10 @@ type file struct {
 	// server in a COPY.
 	raw bool
 
-	// tolerated: its bad rows are skipped; loaded is how many are in.
-	tolerated bool
-	loaded    int64
+	// tolerated: its bad rows are skipped; loaded is how many are in. external: the
+	// server has read it itself.
+	tolerated, external bool
+	loaded              int64
 
 	key     string
 	created time.Time
@@ -67,17 +68,25 @@ func (f *file) free() {
 
 // key returns where a file lies: fixed here, and stored in the ledger.
 func (ld *Load) key(f *file) string {
-	prefix := ""
-	if ld.l.prefix != nil {
-		if p := ld.l.prefix(); p != "" {
-			prefix = p + "/"
-		}
-	}
 	ext := map[rewrite.Format]string{rewrite.FormatCSV: "csv", rewrite.FormatBinary: "bin"}[ld.spec.Statement.Format]
 	if ext == "" {
 		ext = "txt"
 	}
-	return fmt.Sprintf("%s%s/%s/%05d.%s", prefix, f.created.UTC().Format("2006-01-02"), ld.id, f.number, ext)
+	if ld.engine.Caps().Parallel {
+		return fmt.Sprintf("%s/%04d/%05d.%s", ld.folder, ld.groups.of(f.number), f.number, ext)
+	}
+	return fmt.Sprintf("%s/%05d.%s", ld.l.folder(f.created, ld.id), f.number, ext)
+}
+
+// folder returns where the files of a load lie.
+func (l *Loader) folder(at time.Time, id string) string {
+	prefix := ""
+	if l.prefix != nil {
+		if p := l.prefix(); p != "" {
+			prefix = p + "/"
+		}
+	}
+	return prefix + at.UTC().Format("2006-01-02") + "/" + id
 }
 
 // start begins the upload of a file, on a goroutine that closes f.uploaded.

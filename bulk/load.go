@@ -40,6 +40,9 @@ type Load struct {
 	cancel context.CancelCauseFunc
 
 	cutter  cutter
+	target  engine.Target
+	groups  grouping
+	folder  string // where groups lie, from the load's begin on
 	files   chan *file
 	slots   chan struct{} // one for each file that is ahead
 	closed  bool          // files is; the producer's own
@@ -86,8 +89,6 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld := &Load{
 		l: l, spec: spec, sess: s, id: id.String(), engine: l.engineOf(ctx, spec.Inspection.Database, spec.Inspection.Installed),
 		log:     l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
-		files:   make(chan *file, l.cfg.Ahead+1),
-		slots:   make(chan struct{}, l.cfg.Ahead),
 		upload:  l.uploads(),
 		stopped: make(chan struct{}), told: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
 	}
@@ -99,7 +100,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	}
 	ld.run.begun = !spec.InBlock
 	ld.cutter.blocks = spec.Decision.Method == rewrite.MethodPull
-	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal {
+	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal && ld.engine.Caps().InstallNeeded {
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
 	}
@@ -111,6 +112,9 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		ld.cancel(nil)
 		return nil, err
 	}
+	ld.cutter.groups, ld.folder = ld.groups, l.folder(time.Now(), ld.id)
+	ahead := max(l.cfg.Ahead, ld.groups.size) // the next group comes while one is read
+	ld.files, ld.slots = make(chan *file, ahead+1), make(chan struct{}, ahead)
 	ld.books = newBooks(ld)
 	ld.watchTimeout()
 	go ld.loop()
@@ -121,6 +125,9 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 // before, nothing of the load may happen.
 func (ld *Load) open() (err error) {
 	if ld.run.repeated, err = ld.claim(); err != nil || ld.run.repeated {
+		return err
+	}
+	if err := ld.prepareTarget(); err != nil {
 		return err
 	}
 	return ld.prepare()

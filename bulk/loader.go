@@ -86,6 +86,13 @@ type Databases interface {
 	Lookup(ctx context.Context, name string, installed bool) (*Database, rewrite.Reason)
 }
 
+// Configs serves the server what it must know to read the files of one group.
+type Configs interface {
+	// Open returns a URL that may be fetched a number of times, until close is
+	// called.
+	Open(fetches int) (url string, close func())
+}
+
 // Loader starts loads. It is shared by all sessions.
 type Loader struct {
 	cfg      Config
@@ -95,6 +102,7 @@ type Loader struct {
 	engineOf func(ctx context.Context, database string, installed bool) engine.Engine
 	dbs      Databases
 	pull     *gpfdist.Server
+	configs  Configs
 	mem      *Memory
 	log      *slog.Logger
 	metrics  *metrics
@@ -126,7 +134,10 @@ type Deps struct {
 	EngineOf  func(ctx context.Context, database string, installed bool) engine.Engine
 	Databases Databases
 	// Pull gives rows to the segments of a server, for MethodPull. It may be nil.
-	Pull    *gpfdist.Server
+	Pull *gpfdist.Server
+	// Configs is needed by engines that want Group.Config, and may be nil: then
+	// they read no files.
+	Configs Configs
 	Memory  *Memory
 	Sweeper *Sweeper
 	// Importer is told of loads that are staged; nil: nobody is.
@@ -143,7 +154,7 @@ func NewLoader(cfg Config, d Deps) *Loader {
 		d.EngineOf = func(context.Context, string, bool) engine.Engine { return d.Engine }
 	}
 	return &Loader{
-		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, pull: d.Pull, mem: d.Memory,
+		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, configs: d.Configs, pull: d.Pull, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer,
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
@@ -165,10 +176,9 @@ func (l *Loader) Close() {
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
 	ec := l.engineOf(ctx, in.Database, in.Installed).Caps()
-	caps := rewrite.Caps{
-		External: ec.External, Formats: ec.Formats, Slow: ec.Slow, Prefer: l.cfg.Prefer,
-		InstallNeeded: ec.InstallNeeded, InBlock: inBlock,
-	}
+	caps := ec.ForClassify()
+	caps.External = caps.External && (!ec.Config || l.configs != nil || l.cfg.Prefer == rewrite.MethodPull)
+	caps.Prefer, caps.InBlock = l.cfg.Prefer, inBlock
 	if caps.Prefer == rewrite.MethodPull && l.pull == nil {
 		caps.Prefer = rewrite.MethodCopy
 	}
@@ -194,7 +204,7 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 		}
 		return d
 	}
-	if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone {
+	if _, reason := l.dbs.Lookup(ctx, in.Database, in.Installed); reason != rewrite.ReasonNone && ec.InstallNeeded {
 		d.Method, d.Reason = rewrite.MethodCopy, reason
 		return d
 	}

@@ -167,9 +167,11 @@ func (ld *Load) complete() (int64, error) {
 				return 0, err
 			}
 		}
-		ld.recordImports(n)
-	} else {
-		ld.recordImports(0)
+		if err := ld.recordImports(n); err != nil {
+			return 0, err
+		}
+	} else if err := ld.recordImports(0); err != nil {
+		return 0, err
 	}
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
 		return 0, ld.cause
@@ -207,15 +209,17 @@ func (ld *Load) bookkeep(total int64) error {
 		}
 	case ld.run.files == 0 && len(ld.run.copied) == 0:
 		// The ledger knows by import rows that a load has committed.
-		ld.recordEmpty()
+		if err := ld.recordEmpty(); err != nil {
+			return err
+		}
 	}
 	return ld.finishLabel(total)
 }
 
 // recordEmpty writes the import row of a load without data.
-func (ld *Load) recordEmpty() {
+func (ld *Load) recordEmpty() error {
 	ld.run.copied = append(ld.run.copied, &file{number: 1, uploaded: closedChan()})
-	ld.recordImports(0)
+	return ld.recordImports(0)
 }
 
 func closedChan() chan struct{} {
@@ -240,24 +244,54 @@ func (ld *Load) endFrame() (Frame, error) {
 	return Frame{}, errAborted
 }
 
-// recordImports writes the ledger rows of files that went through the COPY,
-// behind a savepoint: a ledger that fails must not take the client's rows with
-// it. Files that never came into the store are recorded too: without import
-// rows the ledger would take the load for one that did not commit. n is the
-// number of rows that the server counted.
-func (ld *Load) recordImports(n int64) {
-	if ld.db == nil || len(ld.run.copied) == 0 {
-		return
+// recordImports writes the ledger rows of files that went through the COPY, or
+// were read by statements that don't write them, behind a savepoint: a ledger
+// that fails must not take the client's rows with it. Files that never came into
+// the store are recorded too: without import rows the ledger would take the load
+// for one that did not commit. n is the number of rows that the COPY counted. It
+// fails where the savepoint does: then the rows are not to be kept.
+func (ld *Load) recordImports(n int64) error {
+	sql := ld.importsSQL(n)
+	if sql == "" {
+		return nil
+	}
+	sql, bracket := setSavepoint+sql+strings.TrimSuffix(releaseSavepoint, "; "), 1
+	if ld.run.savepoint {
+		ld.run.savepoint = false
+		sql, bracket = releaseSavepoint+sql, 2
+	}
+	results, err := ld.exec(sql)
+	if err == nil {
+		return nil
+	}
+	ld.books.failed("record import", err)
+	if pgerr.As(err) == nil {
+		return nil // a lost connection shows at the COMMIT
+	}
+	if len(results) < bracket {
+		return err
+	}
+	_, err = ld.exec(rollbackSavepoint)
+	return err
+}
+
+// importsSQL returns what recordImports runs, or "".
+func (ld *Load) importsSQL(n int64) string {
+	if ld.db == nil {
+		return ""
 	}
 	var sql strings.Builder
 	for i, f := range ld.run.copied {
 		select {
 		case <-f.uploaded: // feed has not waited if a cancel came, too late
 		case <-ld.ctx.Done():
-			return
+			return ""
 		}
-		if f.tolerated {
+		switch {
+		case f.tolerated:
 			f.rows = f.loaded
+			n += f.rows
+		case f.external:
 			n += f.rows
 		}
 		if f.raw && i == len(ld.run.copied)-1 {
@@ -267,19 +301,11 @@ func (ld *Load) recordImports(n int64) {
 		one, err := sealed.ImportSQL(ld.sealSession(), ld.engineFile(f, ""), ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 		if err != nil {
 			ld.books.failed("seal import", err)
-			return
+			return ""
 		}
 		sql.WriteString(one + "; ")
 	}
-	if sql.Len() == 0 {
-		return
-	}
-	if _, err := ld.exec(setSavepoint + sql.String() + strings.TrimSuffix(releaseSavepoint, "; ")); err != nil {
-		ld.books.failed("record import", err)
-		if pgerr.As(err) != nil {
-			_, _ = ld.exec(rollbackSavepoint) // a lost connection shows at the COMMIT
-		}
-	}
+	return sql.String()
 }
 
 // undo leaves the session as a failed statement leaves it, and returns the

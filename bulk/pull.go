@@ -132,7 +132,7 @@ var errPullEnded = errors.New("the statement that pulls the rows has ended")
 // planPull sets the savepoint and asks what the engine must know, and returns the
 // statement with a stream for it.
 func (ld *Load) planPull(f *file) (engine.Plan, *gpfdist.Stream, error) {
-	t := ld.target()
+	t := ld.target
 	t.Pull = true
 	if p, ok := ld.engine.(engine.Preparer); ok {
 		ld.run.savepoint, ld.run.loaded = true, false

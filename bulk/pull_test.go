@@ -195,7 +195,7 @@ func TestPull(t *testing.T) {
 		t.Errorf("%d rows, %v", n, err)
 	}
 	s.wantLines(t, 1, 1001)
-	if got := b.sess.history(); !strings.HasPrefix(got, pulled+"\nSAVE; RECORD; ") || !strings.HasSuffix(got, "\nRELEASE; COMMIT") {
+	if got := b.sess.history(); !strings.HasPrefix(got, pulled+"\nRELEASE; SAVE; RECORD; ") || !strings.HasSuffix(got, "RELEASE\nCOMMIT") {
 		t.Errorf("on the session ran\n%s", got)
 	}
 	if b.sess.notified != 1 {

@@ -15,7 +15,8 @@ import (
 // loadRun is the state of the loader goroutine. It moves one way:
 //
 //	tolerant   files are loaded one by one by COPYs behind savepoints
-//	external   files are loaded one by one by the engine's external table
+//	external   files are loaded one by one by the engine's external table, or
+//	           group by group
 //	pulling    the server pulls the rows of all files, by one statement
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
@@ -46,6 +47,8 @@ type loadRun struct {
 	staged []*file
 	// pull is the statement of MethodPull while it runs.
 	pull *pull
+	// group are the files that the next plan reads.
+	group []*file
 	// kept are the files that a replay sends again; lost: one of them is gone.
 	kept []*file
 	lost bool
@@ -77,6 +80,7 @@ func (ld *Load) loop() {
 	for _, f := range ld.run.kept {
 		f.letGo()
 	}
+	ld.dropGroup(len(ld.run.group))
 	ld.busy.Store(false)
 	close(ld.done)
 	if e := pgerr.As(ld.err); e != nil && ld.spec.Interrupt != nil {
@@ -105,8 +109,11 @@ func (ld *Load) loadFiles() error {
 	}
 	for {
 		f, err := ld.nextFile()
-		if err != nil || f == nil {
+		if err != nil {
 			return err
+		}
+		if f == nil {
+			return ld.loadGroup()
 		}
 		err = ld.loadFile(f)
 		<-ld.slots
@@ -154,7 +161,10 @@ func (ld *Load) obey() error {
 		if err := ld.fallBack(rewrite.ReasonFallbackCancel); err != nil {
 			return err
 		}
-		return ld.startCopy()
+		if err := ld.startCopy(); err != nil {
+			return err
+		}
+		return ld.feedGroup()
 	case copying:
 		_, err := ld.endCopy(Frame{Type: 'f', Body: []byte("load stopped\x00")})
 		if err != nil && pgerr.As(err) == nil {
@@ -186,17 +196,16 @@ func (ld *Load) loadFile(f *file) error {
 	if ld.run.copy == nil && ld.run.fallback == "" && ld.acknowledges() {
 		return ld.stageFile(f)
 	}
+	if ld.groups.size > 1 && ld.run.copy == nil && !ld.spec.tolerant() && !ld.replays() {
+		return ld.collect(f)
+	}
 	if ld.replays() {
 		ld.keepBytes(f)
 	} else {
 		defer f.held.release()
 	}
 	if ld.run.copy == nil {
-		try := ld.tryExternal
-		if ld.spec.tolerant() {
-			try = ld.tryTolerant
-		}
-		done, err := try(f)
+		done, err := ld.tryFile(f)
 		if done || err != nil {
 			return err
 		}
@@ -210,35 +219,49 @@ func (ld *Load) loadFile(f *file) error {
 	return ld.feed(f)
 }
 
-// tryExternal loads a file by the engine's external table. It answers false
-// where the file has to go natively; the session is then as before the file.
-func (ld *Load) tryExternal(f *file) (bool, error) {
-	if f.raw {
+// tryFile loads a file by something else than the one COPY.
+func (ld *Load) tryFile(f *file) (bool, error) {
+	if ld.spec.tolerant() {
+		return ld.tryTolerant(f)
+	}
+	return ld.tryExternal([]*file{f})
+}
+
+// tryExternal loads a group of files by the engine's external table. It answers
+// false where they have to go natively; the session is then as before them.
+func (ld *Load) tryExternal(group []*file) (bool, error) {
+	if group[0].raw {
 		return false, ld.fallBack(rewrite.ReasonIrregular)
 	}
-	if err := ld.awaitUpload(f); err != nil {
-		return false, err
+	var rows int64
+	for _, f := range group {
+		if err := ld.awaitUpload(f); err != nil {
+			return false, err
+		}
+		if ld.isStopped() {
+			return false, ld.stopExternal(nil)
+		}
+		if f.upErr != nil {
+			return false, ld.fallBack(rewrite.ReasonFallbackStore)
+		}
+		rows += f.rows
 	}
-	if ld.isStopped() {
-		return false, ld.stopExternal(nil)
-	}
-	if f.upErr != nil {
-		return false, ld.fallBack(rewrite.ReasonFallbackStore)
-	}
+	first := group[0].number
 	began := time.Now()
-	count, err := ld.external(f)
+	count, err := ld.external(group, rows)
 	switch {
-	case err == nil && count == f.rows:
+	case err == nil && count == rows:
 		ld.run.loaded = true
-		ld.run.files++
+		ld.run.files += len(group)
 		ld.run.rows += count
+		ld.noteImports(group)
 		ld.l.breaker(ld.spec.Inspection.Database).Success()
 		ld.l.metrics.phase(phaseLoad, time.Since(began))
 		return true, nil
 	case ld.isStopped():
 		return false, ld.stopExternal(err)
 	case err == nil:
-		ld.log.Error("engine read another number of rows than were staged", "file", f.number, "rows", f.rows, "read", count)
+		ld.log.Error("engine read another number of rows than were staged", "file", first, "rows", rows, "read", count)
 		ld.l.breaker(ld.spec.Inspection.Database).Failure()
 		return false, ld.fallBack(rewrite.ReasonFallbackCount)
 	}
@@ -248,7 +271,7 @@ func (ld *Load) tryExternal(f *file) (bool, error) {
 	}
 	if !isDataError(e) {
 		ld.l.breaker(ld.spec.Inspection.Database).Failure()
-		ld.log.Warn("load by external table, going on natively", "file", f.number, "error", engine.MaskURL(err.Error()))
+		ld.log.Warn("load by external table, going on natively", "file", first, "error", engine.MaskURL(err.Error()))
 	}
 	return false, ld.fallBack(rewrite.ReasonFallbackEngine)
 }
@@ -289,15 +312,11 @@ var (
 	errBracket = errors.New("set savepoint")
 )
 
-// external runs the load of one file and returns the rows that were inserted.
-func (ld *Load) external(f *file) (int64, error) {
-	url, err := ld.presign(ld.ctx, f)
-	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errPlan, err)
-	}
-	plan, err := ld.engine.Plan(
-		ld.target(),
-		ld.spec.Statement, ld.sealSession(), engine.Group{Files: []engine.File{ld.engineFile(f, url)}}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+// external runs the load of one group and returns the rows that were read, which
+// should be so many.
+func (ld *Load) external(group []*file, rows int64) (int64, error) {
+	plan, done, err := ld.plan(group)
+	defer done()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
 	}
@@ -313,16 +332,24 @@ func (ld *Load) external(f *file) (int64, error) {
 		}
 		return 0, err
 	}
-	for _, r := range results {
-		if n, ok := strings.CutPrefix(r.Tag, "INSERT 0 "); ok {
-			count := parseCount(n)
-			if count != f.rows {
-				return count, nil // the native COPY will give its own notices
-			}
-			return count, ld.sess.Notify(r.Notices)
-		}
+	count, notices, err := counted(plan, results)
+	if err != nil || count != rows {
+		return count, err // the native COPY will give its own notices
 	}
-	return 0, fmt.Errorf("%w: no INSERT was answered", errPlan)
+	return count, ld.sess.Notify(notices)
+}
+
+// noteImports has the import rows of files written that the server has read,
+// where the engine's own statements do not.
+func (ld *Load) noteImports(group []*file) {
+	if ld.engine.Caps().InstallNeeded {
+		return
+	}
+	for _, f := range group {
+		read := *f
+		read.external, read.bytes, read.held, read.let = true, f.held.Size(), nil, true
+		ld.run.copied = append(ld.run.copied, &read)
+	}
 }
 
 func parseCount(s string) (n int64) {
@@ -333,11 +360,6 @@ func parseCount(s string) (n int64) {
 		n = n*10 + int64(c-'0')
 	}
 	return n
-}
-
-func (ld *Load) target() engine.Target {
-	in := ld.spec.Inspection
-	return engine.Target{Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways}
 }
 
 func (ld *Load) sealSession() engine.Session {

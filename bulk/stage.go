@@ -25,7 +25,8 @@ func (ld *Load) acknowledges() bool {
 	if routing != nil && !routing.Moving {
 		return false // an import would not see which groups move
 	}
-	return x.Staged && x.Mode == rewrite.LoadAppend && ld.spec.Decision.Method == rewrite.MethodExternal && ld.db != nil
+	return x.Staged && x.Mode == rewrite.LoadAppend && ld.spec.Decision.Method == rewrite.MethodExternal &&
+		ld.db != nil && ld.engine.Caps().InstallNeeded
 }
 
 // ack is what the ledger shows of that.
@@ -190,7 +191,7 @@ func (ld *Load) recordStaged() error {
 		files[i] = sealed.StagedFile{Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key), Records: f.rows, Bytes: f.bytes, CRC32C: f.crc}
 	}
 	sql, err := sealed.StageSQL(ld.sealSession(), sealed.Staged{
-		ProcessID: ld.id, Owner: ld.l.cfg.Owner, Target: ld.target(), Statement: ld.spec.Statement,
+		ProcessID: ld.id, Owner: ld.l.cfg.Owner, Target: ld.target, Statement: ld.spec.Statement,
 		Files: files, Steps: steps, Label: ld.spec.Decision.Ext.Label,
 	}, ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {

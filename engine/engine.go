@@ -17,10 +17,41 @@ type Caps struct {
 	// Slow are those of Formats that the server's COPY takes much faster than an
 	// external table gives them, measured.
 	Slow []rewrite.Format
-	// Transactional: a load takes part in the client's transaction.
-	Transactional bool
-	// InstallNeeded: External works only where Install was run.
+	// InstallNeeded: plans are made of functions of schema pgbulk, so External
+	// works only where it is installed; Close writes the files' import rows, and
+	// what is acknowledged when staged can be imported. Without it External works
+	// without a ledger, and where there is one bulk writes the import rows.
 	InstallNeeded bool
+	// Config: a plan needs Group.Config.
+	Config bool
+	// Transactional: a load takes part in the client's transaction, so that a count
+	// that is wrong can be undone.
+	Transactional bool
+	// InSession: a load runs on the client's session, and so sees its temporary
+	// tables, settings and role.
+	InSession bool
+	// OnConflict: the server has INSERT … ON CONFLICT.
+	OnConflict bool
+	// Returning: the server has INSERT … RETURNING.
+	Returning bool
+	// Ordered: the rows reach the table in the data's order, and so draw their
+	// defaults in it.
+	Ordered bool
+	// Parallel: the server reads the files of a group at once, and groups have as
+	// many files as Target.Readers says.
+	Parallel bool
+	// TagIsExact: the tag of Plan.Insert is the count of rows that were read. Else
+	// plans have a Count.
+	TagIsExact bool
+}
+
+// ForClassify is what package rewrite has to know. An engine reads files only
+// where what it did can be undone, should the count show that it lost a row.
+func (c Caps) ForClassify() rewrite.Caps {
+	return rewrite.Caps{
+		External: c.External && c.Transactional && c.InSession, Formats: c.Formats, Slow: c.Slow,
+		InstallNeeded: c.InstallNeeded, Unordered: !c.Ordered,
+	}
 }
 
 // Target is what a load writes to, as the inspection found it.
@@ -106,15 +137,23 @@ func (g Group) Records() (n int64) {
 // can go another way.
 var ErrUnsupported = errors.New("not supported by this engine")
 
-// Plan is the SQL that loads one group. The three texts are each one statement
-// without a semicolon.
+// Plan is the SQL that loads one group. Each text is one statement without a
+// semicolon.
 type Plan struct {
-	Open, Insert, Close string
+	Open, Insert string
+	// Count, where it is not empty, answers how many rows were read. Without it
+	// the tag of Insert does.
+	Count string
+	Close string
 }
 
-// SQL returns the statements as one simple Query text. The tag of the second
-// is the count of rows.
-func (p Plan) SQL() string { return p.Open + "; " + p.Insert + "; " + p.Close }
+// SQL returns the statements as one simple Query text.
+func (p Plan) SQL() string {
+	if p.Count != "" {
+		return p.Open + "; " + p.Insert + "; " + p.Count + "; " + p.Close
+	}
+	return p.Open + "; " + p.Insert + "; " + p.Close
+}
 
 // Engine is one dialect.
 type Engine interface {

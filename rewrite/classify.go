@@ -16,6 +16,8 @@ type Caps struct {
 	Prefer Method
 	// InstallNeeded: only where schema pgbulk is installed.
 	InstallNeeded bool
+	// Unordered: rows that it reads draw their defaults in another order.
+	Unordered bool
 	// InBlock: the client is inside a transaction block of its own, so that the
 	// snapshot may be older than this statement.
 	InBlock bool
@@ -277,6 +279,8 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps, x *Extensions) Reas
 		return ReasonNotInstalled
 	case !slices.Contains(caps.Formats, c.Format):
 		return ReasonFormat
+	case caps.Unordered && in.Omitted:
+		return ReasonUnordered
 	case caps.Prefer == MethodCopy && !x.Staged:
 		return ReasonLoadMethod
 	case caps.Prefer == MethodNone && slices.Contains(caps.Slow, c.Format) && !x.Staged:

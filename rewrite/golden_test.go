@@ -116,7 +116,7 @@ func goldenClassify(t *testing.T, d *datadriven.TestData, base string) string {
 	if err != nil {
 		return err.Error()
 	}
-	caps := Caps{External: d.HasArg("external"), InstallNeeded: true, InBlock: d.HasArg("block")}
+	caps := Caps{External: d.HasArg("external"), InstallNeeded: true, InBlock: d.HasArg("block"), Unordered: d.HasArg("unordered")}
 	caps.Formats = []Format{FormatText, FormatCSV}
 	dec := Classify(c, in, caps)
 	switch {

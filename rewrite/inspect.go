@@ -30,6 +30,8 @@ type Inspection struct {
 	BadColumns bool
 	// IdentityAlways: a GENERATED ALWAYS AS IDENTITY column is among Columns.
 	IdentityAlways bool
+	// Omitted: a column is not among Columns, and gets its default.
+	Omitted bool
 	// Generated: the table has generated columns.
 	Generated bool
 
@@ -315,7 +317,7 @@ func (in *Inspection) columns(t *tableRow, wanted []string) error {
 			in.Definitions = append(in.Definitions, definitions[name])
 		}
 	}
-	in.Columns = names
+	in.Columns, in.Omitted = names, len(identity) > 0
 	return nil
 }
 

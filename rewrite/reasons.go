@@ -129,6 +129,7 @@ const (
 	ReasonEnginePlain   Reason = "engine_plain"
 	ReasonNotInstalled  Reason = "not_installed"
 	ReasonFormat        Reason = "format"
+	ReasonUnordered     Reason = "unordered"
 	ReasonLoadMethod    Reason = "load_method"
 	ReasonSlowFormat    Reason = "slow_format"
 	ReasonDefaultOption Reason = "default_option"
@@ -269,6 +270,7 @@ func methodReasons() []ReasonInfo {
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
+		{ReasonUnordered, "method", "A column is left to its default, which may be a sequence's next number, and this engine's external tables give the rows in another order than the data's."},
 		{ReasonLoadMethod, "method", "The setting load.method is copy."},
 		{ReasonSlowFormat, "method", "COPY takes this format much faster than this engine's external tables give it: binary, on engine postgres."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},

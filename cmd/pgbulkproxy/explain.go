@@ -109,8 +109,7 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if x.Decision == rewrite.Refuse {
 		return x, nil
 	}
-	caps := e.Caps()
-	d := rewrite.Classify(stmt, in, rewrite.Caps{External: caps.External, Formats: caps.Formats, Slow: caps.Slow, InstallNeeded: caps.InstallNeeded})
+	d := rewrite.Classify(stmt, in, e.Caps().ForClassify())
 	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
 	if d.Refusal != nil {
 		x.Detail = d.Refusal.Error()
@@ -187,14 +186,21 @@ func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rew
 			ProcessID: "00000000-0000-0000-0000-000000000000", Number: 1,
 			URL: "https://store/bucket/prefix/date/process/file", First: true,
 		}
-		p, err := e.Plan(target, stmt, session, engine.Group{Files: []engine.File{file}}, key, time.Now().Add(time.Minute))
+		group := engine.Group{
+			Files: []engine.File{file}, Prefix: "s3://bucket/prefix/date/process/group/", Config: "http://proxy/configuration",
+		}
+		p, err := e.Plan(target, stmt, session, group, key, time.Now().Add(time.Minute))
 		if err != nil {
 			return err
 		}
 		if empty := d.Ext.EmptySQL(in); empty != "" {
 			x.Plan = []string{empty}
 		}
-		x.Plan = append(x.Plan, maskSealed(p.Open), maskSealed(p.Insert), maskSealed(p.Close))
+		x.Plan = append(x.Plan, maskSealed(p.Open), maskSealed(p.Insert))
+		if p.Count != "" {
+			x.Plan = append(x.Plan, maskSealed(p.Count))
+		}
+		x.Plan = append(x.Plan, maskSealed(p.Close))
 	}
 	return nil
 }

@@ -26,7 +26,12 @@ func (greenplum) Caps() engine.Caps {
 		External:      true,
 		Formats:       formats(),
 		Slow:          formats(), // COPY is faster on one host: docs/engines.md
+		Config:        true,
 		Transactional: true,
+		InSession:     true,
+		Returning:     true,
+		Parallel:      true,
+		TagIsExact:    true,
 	}
 }
 

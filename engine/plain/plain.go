@@ -17,7 +17,9 @@ func New() engine.Engine { return plain{} }
 func (plain) Name() string { return "plain" }
 
 // Caps implements engine.Engine.
-func (plain) Caps() engine.Caps { return engine.Caps{Transactional: true} }
+func (plain) Caps() engine.Caps {
+	return engine.Caps{Transactional: true, InSession: true, OnConflict: true, Returning: true, Ordered: true, TagIsExact: true}
+}
 
 // Plan implements engine.Engine: there is none.
 func (plain) Plan(engine.Target, *rewrite.CopyStatement, engine.Session, engine.Group, []byte, time.Time) (engine.Plan, error) {

@@ -31,8 +31,13 @@ func (postgres) Caps() engine.Caps {
 		External:      true,
 		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
 		Slow:          []rewrite.Format{rewrite.FormatBinary}, // docs/decisions.md
-		Transactional: true,
 		InstallNeeded: true,
+		Transactional: true,
+		InSession:     true,
+		OnConflict:    true,
+		Returning:     true,
+		Ordered:       true,
+		TagIsExact:    true,
 	}
 }
 
