@@ -19,7 +19,7 @@ func (t *copyTask) enter() error {
 	}
 	e := routing.Err()
 	if e == nil {
-		found, err := t.routes()
+		found, err := t.s.enterRoutes(t.insp)
 		if err != nil && pgerr.As(err) == nil {
 			return err
 		}
@@ -40,11 +40,11 @@ func (t *copyTask) enter() error {
 	return e.With('P', "") // a position in our text
 }
 
-// routes runs EnterSQL.
-func (t *copyTask) routes() (*rewrite.Routes, error) {
-	in := t.s.inject()
+// enterRoutes takes the lock of a routed table, and looks at its routes.
+func (s *session) enterRoutes(insp *rewrite.Inspection) (*rewrite.Routes, error) {
+	in := s.inject()
 	defer in.release()
-	results, err := in.Exec(t.s.ctx, t.insp.Routing.EnterSQL(t.insp))
+	results, err := in.Exec(s.ctx, insp.Routing.EnterSQL(insp))
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (t *copyTask) routes() (*rewrite.Routes, error) {
 	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
 		return nil, errNoRoutes
 	}
-	return rewrite.ParseRoutes(t.insp, string(last.Rows[0][0]))
+	return rewrite.ParseRoutes(insp, string(last.Rows[0][0]))
 }
 
 var errNoRoutes = errors.New("the routes of a table were not counted")

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
@@ -121,7 +120,7 @@ func (t *copyTask) detail(insp *rewrite.Inspection) (*rewrite.Inspection, error)
 		return nil, err
 	}
 	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
-		return nil, errors.New("the inspection returned no row")
+		return nil, errNoInspection
 	}
 	if insp, err = rewrite.ParseInspection(string(results[0].Rows[0][0])); err != nil {
 		return nil, err

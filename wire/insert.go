@@ -132,7 +132,7 @@ func (s *session) onInsert() error {
 	if size > s.srv.cfg.InsertMaxBytes && !s.mayRoute(s.cr.Buffered()[frame.HeaderLen:]) {
 		return s.passInsert(rewrite.ReasonTooLong)
 	} else if size > s.srv.cfg.InsertMaxBytes {
-		return s.onRoutedQuery()
+		return s.unreadRouted(rewrite.ReasonTooLong, size)
 	}
 	// The message, and what is made of it.
 	reserved := 2 * int64(size)
@@ -163,7 +163,7 @@ func (s *session) onInsert() error {
 	if ok, err := s.waitIdle(); err != nil {
 		return err
 	} else if !ok {
-		return s.behindPipeline(body)
+		return s.behindPipeline(body, rewrite.ReasonInPipeline)
 	}
 	switch s.txStatus() {
 	case 'E':

@@ -61,15 +61,13 @@ const (
 // enter takes the lock of a routed table, and looks at its routes. What stands
 // against every load is left in refused.
 func (t *insertTask) enter() error {
-	in := t.s.inject()
-	defer in.release()
 	if t.insp.ReadOnly {
 		return nil // the server says so
 	}
 	if t.refused = t.insp.Routing.Err(); t.refused != nil {
 		return nil
 	}
-	results, err := in.Exec(t.s.ctx, t.insp.Routing.EnterSQL(t.insp))
+	routes, err := t.s.enterRoutes(t.insp)
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		t.refused = e.With('P', "")
 		return nil
@@ -77,13 +75,7 @@ func (t *insertTask) enter() error {
 	if err != nil {
 		return err
 	}
-	last := results[len(results)-1]
-	if len(last.Rows) != 1 || len(last.Rows[0]) != 1 {
-		return errors.New("the routes were not counted")
-	}
-	if t.routes, err = rewrite.ParseRoutes(t.insp, string(last.Rows[0][0])); err != nil {
-		return err
-	}
+	t.routes = routes
 	t.refused = t.routes.Err(t.insp)
 	return nil
 }

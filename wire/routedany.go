@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -54,7 +55,7 @@ func (s *session) routeBody(body []byte) error {
 		return t.run(frame.HeaderLen + len(body))
 	}
 	if s.unsynced {
-		return s.behindPipeline(sql)
+		return s.behindPipeline(sql, rewrite.ReasonInPipeline)
 	}
 	s.mu.Lock()
 	s.statements.forget(nil) // a Query drops the unnamed statement
@@ -62,7 +63,7 @@ func (s *session) routeBody(body []byte) error {
 	if ok, err := s.waitIdle(); err != nil {
 		return err
 	} else if !ok {
-		return s.behindPipeline(sql)
+		return s.behindPipeline(sql, rewrite.ReasonInPipeline)
 	}
 	if s.txStatus() == 'E' {
 		return s.passInsert(rewrite.ReasonFailedTransaction)
@@ -86,7 +87,7 @@ func (s *session) unreadRouted(reason rewrite.Reason, size int) error {
 		}
 	}
 	if !idle {
-		return s.refuseRouted(reason)
+		return s.behindPipeline(head, reason)
 	}
 	if s.txStatus() == 'E' {
 		return s.passInsert(reason)
@@ -220,6 +221,8 @@ func (t *insertTask) unlocked() (*pgerr.Error, error) {
 	return insp.Routing.Refuse(insp, rewrite.ReasonColumnPrivileges).ErrorResponse(), nil
 }
 
+var errNoInspection = errors.New("the inspection returned no row")
+
 // routedUnlocked inspects a table that could not be locked, and returns what was
 // found if it is a routed one and the role may insert all the same: with rights to
 // some columns only. Else the server says what is wrong.
@@ -233,9 +236,12 @@ func (s *session) routedUnlocked(inspect string) (*rewrite.Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(results) != 1 {
+		return nil, errNoInspection
+	}
 	insp, err := rewrite.ParseInspection(firstField(results[0].Rows))
 	if err != nil || insp.Routing == nil || !insp.ColumnPrivilege {
-		return nil, nil
+		return nil, err
 	}
 	return insp, nil
 }
@@ -351,11 +357,11 @@ func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr
 
 // behindPipeline handles a Query behind messages that are not answered yet, where nothing
 // can be asked: it is relayed, unless its table is known to be one that may be routed.
-func (s *session) behindPipeline(text []byte) error {
+func (s *session) behindPipeline(text []byte, reason rewrite.Reason) error {
 	if s.known != nil && s.known.Set() != nil && !rewrite.Executes(text, false) && s.mayRoute(text) {
-		return s.refuseRouted(rewrite.ReasonInPipeline)
+		return s.refuseRouted(reason)
 	}
-	return s.passInsert(rewrite.ReasonInPipeline)
+	return s.passInsert(reason)
 }
 
 // refuseRouted answers a Query that cannot be looked at with an error of the

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -226,27 +225,12 @@ func (r *routedBinds) openOne() (e *pgerr.Error, err error) {
 // openUnlocked looks at a table that the role may insert into, but not lock: if it
 // is routed the statement fails.
 func (r *routedBinds) openUnlocked(o *opening) (*pgerr.Error, error) {
-	in := r.s.inject()
-	defer in.release()
-	results, err := in.Exec(r.s.ctx, o.inspect)
+	insp, err := r.s.routedUnlocked(o.inspect)
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		return e.With('P', ""), nil
 	}
-	if err != nil {
+	if insp == nil || err != nil {
 		return nil, err
-	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
-		return nil, errors.New("the inspection returned no row")
-	}
-	insp, err := rewrite.ParseInspection(string(results[0].Rows[0][0]))
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case insp.Routing == nil:
-		return nil, nil
-	case insp.ColumnPrivilege:
-		return r.refusal(rewrite.ReasonColumnPrivileges), nil
 	}
 	return o.failed.With('P', ""), nil
 }

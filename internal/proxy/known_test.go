@@ -9,6 +9,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 const knownTable = `CREATE TABLE t (id int, group_id text)`
@@ -97,6 +98,26 @@ func TestRoutedNamesTooOld(t *testing.T) {
 	const where = "SELECT concat_ws(' ', (SELECT count(*) FROM t), (SELECT count(*) FROM t_relyt_massive_group), (SELECT count(*) FROM u))"
 	if got := must(t, b.direct(), where); got != "0 2 3" {
 		t.Errorf("rows in main, auxiliary and other table: %s", got)
+	}
+}
+
+// TestRoutedNamesTooOldPipeline: where nobody knows the names, an INSERT that is too
+// long to be looked at and comes where nothing can be asked passes, as all do there.
+func TestRoutedNamesTooOldPipeline(t *testing.T) {
+	t.Parallel()
+	b := knownBed(t, time.Second, func(c *config.Config) {
+		c.ServiceDSN, c.Insert.MaxBytes = "host=127.0.0.1 port=1 user=nobody", 64<<10
+	})
+	must(t, b.direct(), "CREATE TABLE u (note text)")
+	r := raw(t, b.proxied())
+	out := frame.Append(nil, 'P', []byte("\x00SELECT 1\x00\x00\x00"))
+	out = frame.Append(frame.Append(out, 'B', make([]byte, 8)), 'E', make([]byte, 5))
+	r.send(frame.AppendString(out, 'Q', "INSERT INTO u VALUES ('"+strings.Repeat("x", 100<<10)+"')"))
+	if _, e, err := r.until(isReady); e != nil || err != nil {
+		t.Fatal(e, err)
+	}
+	if got := must(t, b.direct(), "SELECT count(*) FROM u"); got != "1" {
+		t.Errorf("%s rows", got)
 	}
 }
 
