@@ -30,8 +30,9 @@ type knownNames struct {
 	// version grows with each change; it is never 0.
 	version uint64
 	names   map[string]struct{}
-	plain   [][]byte // those that stand in every text as they are, in lower case
-	odd     bool     // there are others
+	words   map[string]struct{} // those that are a word of any text, in lower case
+	others  []string            // those that are not, likewise, as they stand between quotes
+	odd     bool                // some of these may be written in other ways
 }
 
 // knownBase is what the age is counted from: to read one clock is cheaper than
@@ -40,7 +41,7 @@ var knownBase = time.Now()
 
 // Publish replaces the names. How long they may be believed stays as it was.
 func (k *Known) Publish(names []string) {
-	next := &KnownSet{knownNames: &knownNames{version: 1, names: make(map[string]struct{}, len(names))}, until: math.MinInt64}
+	next := &KnownSet{knownNames: &knownNames{version: 1, names: make(map[string]struct{}, len(names)), words: make(map[string]struct{}, len(names))}, until: math.MinInt64}
 	if old := k.set.Load(); old != nil {
 		if old.equal(names) {
 			return
@@ -49,10 +50,12 @@ func (k *Known) Publish(names []string) {
 	}
 	for _, n := range names {
 		next.names[n] = struct{}{}
-		if isASCII(n) && !strings.Contains(n, `"`) && len(n) < maxRoutedName {
-			next.plain = append(next.plain, []byte(strings.ToLower(n)))
+		plain := isASCII(n) && !strings.Contains(n, `"`) && len(n) < maxRoutedName
+		next.odd = next.odd || !plain
+		if plain && !strings.ContainsFunc(n, func(r rune) bool { return wordBytes[r] == 0 }) {
+			next.words[strings.ToLower(n)] = struct{}{}
 		} else {
-			next.odd = true
+			next.others = append(next.others, strings.ToLower(strings.ReplaceAll(n, `"`, `""`)))
 		}
 	}
 	k.set.Store(next)
@@ -139,14 +142,7 @@ func (s *KnownSet) later(sql []byte) bool {
 
 // Mentions says whether a text may have an INSERT into a routed table anywhere.
 func (s *KnownSet) Mentions(sql []byte) bool {
-	if s.None() || !containsFold(sql, "insert") {
-		return false
-	}
-	// Names may be written in escapes.
-	if s == nil || s.odd || bytes.IndexByte(sql, '\\') >= 0 || containsFold(sql, "uescape") {
-		return true
-	}
-	return slices.ContainsFunc(s.plain, func(n []byte) bool { return containsFold(sql, string(n)) })
+	return !s.None() && containsFold(sql, "insert") && s.named(sql)
 }
 
 // WrapsInsert says whether a text that begins with neither INSERT nor WITH may be one
@@ -218,13 +214,51 @@ func (s *KnownSet) Copies(sql []byte) bool {
 	if s == nil {
 		return false
 	}
-	for name := range s.names {
-		if containsWord(sql, strings.ToLower(strings.ReplaceAll(name, `"`, `""`))) {
+	return s.hasWord(sql, "") || slices.ContainsFunc(s.others, func(n string) bool { return containsWord(sql, n) })
+}
+
+// named says whether one of the names may stand in a text.
+func (s *KnownSet) named(sql []byte) bool {
+	// Names may be written in escapes.
+	if s == nil || s.odd || bytes.IndexByte(sql, '\\') >= 0 || s.hasWord(sql, "uescape") {
+		return true
+	}
+	return slices.ContainsFunc(s.others, func(n string) bool { return containsFold(sql, n) })
+}
+
+// hasWord says whether one of words, or another one, stands in a text, in one pass.
+func (s *knownNames) hasWord(sql []byte, another string) bool {
+	var word [maxRoutedName]byte
+	for i := 0; i < len(sql); i++ {
+		n := 0
+		for ; i < len(sql); i, n = i+1, n+1 {
+			b := wordBytes[sql[i]]
+			if b == 0 {
+				break
+			}
+			if n < len(word) {
+				word[n] = b
+			}
+		}
+		if n == 0 || n > len(word) {
+			continue
+		}
+		if _, ok := s.words[string(word[:n])]; ok || string(word[:n]) == another {
 			return true
 		}
 	}
 	return false
 }
+
+// wordBytes are the bytes of a word, in lower case; zero is what stands between.
+var wordBytes = func() (table [256]byte) {
+	for i := range table {
+		if b := byte(i); isNameByte(b) {
+			table[i] = lowerByte(b)
+		}
+	}
+	return table
+}()
 
 // containsWord is containsFold of a whole word.
 func containsWord(p []byte, lower string) bool {

@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,36 @@ func TestKnownInsert(t *testing.T) {
 		"with x as (select 1 from orders) select 1":                      false,
 	} {
 		if got := other.Insert([]byte(sql)); got != want {
+			t.Errorf("%s: %t", sql, got)
+		}
+	}
+}
+
+func TestKnownReads(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("n", maxRoutedName-1)
+	set := knownOf("t", "Mixed", "with space", "_1$", long).Set()
+	for sql, want := range map[string]bool{
+		"select * from t": true, "SELECT * FROM T;": true, "select*from\"t\"": true, "select * from public.t": true, `select 1 from"public"."t"`: true,
+		"select * from a,t": true, "select (select 1 from(t))": true, "update only/**/t set a = 1": true, "delete from -- u\nt": true, "table\tt": true,
+		"select 't'": true, "with t as (select 1) select 1": true, "select t.a from u t": true, // more than need be
+		`select * from "Mixed"`: true, "select * from mixed": true, `select * from "with space"`: true, `select * from "WITH SPACE"`: true, "select * from _1$": true,
+		"select * from " + long: true, "select * from " + long + "n": false, "select * from " + strings.Repeat("x", 100) + " t": true,
+		"select * from tt, t1, _t, t_, $t": false, "select * from tä, ät": false, "select * from with, space": false, "": false,
+		`select * from U&"\0074"`: true, `select * from U&"!0074" UESCAPE'!'`: true, "select uescapes": false,
+	} {
+		if got := set.Reads([]byte(sql)); got != want {
+			t.Errorf("%s: %t", sql, got)
+		}
+	}
+	if !knownOf(`a"b`).Set().Reads([]byte("select 1")) || knownOf().Set().Reads([]byte("select * from t")) {
+		t.Error("names with quotes, or none")
+	}
+	copies := knownOf("t", `qu"oted`, "with space").Set()
+	for sql, want := range map[string]bool{
+		"copy t from stdin": true, `copy "qu""oted" from stdin`: true, `copy "with space" from stdin`: true, "copy tt from stdin": false, `copy U&"x" uescape '!' from stdin`: false,
+	} {
+		if got := copies.Copies([]byte(sql)); got != want {
 			t.Errorf("%s: %t", sql, got)
 		}
 	}
@@ -121,6 +152,26 @@ func BenchmarkKnown(b *testing.B) {
 			for b.Loop() {
 				if k.Set().Insert(sql) {
 					b.Fatal("it is not routed")
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkKnownReads is what a statement costs that names no routed table.
+func BenchmarkKnownReads(b *testing.B) {
+	sql := []byte("SELECT h.tid, h.bid, a.abalance, h.delta FROM pgbench_history h JOIN pgbench_accounts a USING (aid) WHERE h.mtime > now() - interval '1 day' AND a.bid = 7 ORDER BY h.mtime DESC LIMIT 10")
+	for _, n := range []int{1, 10, 1000} {
+		var names []string
+		for i := range n {
+			names = append(names, fmt.Sprintf("orders_%d", i))
+		}
+		set := knownOf(names...).Set()
+		b.Run(fmt.Sprintf("names=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if set.Reads(sql) {
+					b.Fatal("it names none")
 				}
 			}
 		})

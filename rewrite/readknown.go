@@ -1,7 +1,5 @@
 package rewrite
 
-import "bytes"
-
 // InsertReads says whether a text that begins with INSERT or WITH may read a routed
 // table. Of an INSERT into one it says no.
 func (s *KnownSet) InsertReads(sql []byte) bool {
@@ -18,17 +16,5 @@ func (s *KnownSet) InsertReads(sql []byte) bool {
 // Reads says whether a text may read or change a routed table: whether one of
 // the names stands anywhere in it.
 func (s *KnownSet) Reads(sql []byte) bool {
-	if s.None() {
-		return false
-	}
-	// Names may be written in escapes.
-	if s == nil || s.odd || bytes.IndexByte(sql, '\\') >= 0 || containsFold(sql, "uescape") {
-		return true
-	}
-	for _, n := range s.plain {
-		if containsFold(sql, string(n)) {
-			return true
-		}
-	}
-	return false
+	return !s.None() && s.named(sql)
 }
