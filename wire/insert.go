@@ -461,9 +461,15 @@ func (t *insertTask) cancelled(e *pgerr.Error, size int) error {
 }
 
 // withoutCopy drops the lines of a CONTEXT that tell of our COPY.
-func withoutCopy(context string) string {
+func withoutCopy(context string) string { return withoutLines(context, "COPY ") }
+
+// withoutLines takes the lines with a prefix out of a CONTEXT.
+func withoutLines(context, prefix string) string {
+	if !strings.Contains(context, prefix) {
+		return context
+	}
 	lines := strings.Split(context, "\n")
-	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "COPY ") }), "\n")
+	return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, prefix) }), "\n")
 }
 
 // fail answers the client with an error.

@@ -337,6 +337,7 @@ func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
 					e = e.With(t, "")
 				}
 			}
+			e = e.With('W', withoutLines(e.Get('W'), "COPY pgbulkproxy_")) // a temporary table of ours
 			s.mu.Lock()
 			s.fatal = errorFrame(nil, e)
 			s.mu.Unlock()

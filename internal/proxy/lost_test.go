@@ -61,22 +61,31 @@ func phases() []phase {
 	}
 }
 
-// eachPhase runs a test in every phase, through external tables and through a
-// COPY on the session.
+// nobodysRoute makes a pair of table t, of which none of the rows is the auxiliary
+// table's, so that they are still to be found in t.
+const nobodysRoute = `; CREATE TABLE t_relyt_massive_group (LIKE t INCLUDING ALL); CREATE TABLE relyt_sys.t_relyt_routing (routing_id text PRIMARY KEY, store_table_name text NOT NULL);
+	INSERT INTO relyt_sys.t_relyt_routing VALUES ('nobody', 't_relyt_massive_group')`
+
+// eachPhase runs a test in every phase, through external tables, through a COPY on
+// the session, and through that of a routed table.
 func eachPhase(t *testing.T, test func(b *bed, p phase, r *rawConn)) {
 	pg := testenv.Postgres(t)
-	for _, engine := range []string{"postgres", "plain"} {
+	for _, engine := range []string{"postgres", "plain", "routed"} {
 		for _, p := range phases() {
 			t.Run(engine+" "+p.name, func(t *testing.T) {
 				t.Parallel()
+				create := createSlow
 				b := newPlainBed(t, pg, Options{}, func(c *config.Config) {
-					c.Engine = engine
+					if c.Engine = engine; engine == "routed" {
+						c.Engine, c.Routing.Column = "postgres", "note"
+						create += nobodysRoute
+					}
 					if p.held {
 						c.Stage.MinBytes = mib
 					}
 				})
 				install(t, pg, b.db)
-				must(t, b.direct(), createSlow)
+				must(t, b.direct(), create)
 				r := raw(t, b.proxied())
 				p.reach(b, r)
 				test(b, p, r)

@@ -99,7 +99,7 @@ var faults = []struct {
 		cancelRaw(c.t, c.r)
 		c.fails("57014", "canceling statement due to user request")
 	}},
-	{"statement timeout", "SET statement_timeout = '200ms'", func(c *faultCase) { c.fails("57014", "canceling statement due to statement timeout") }},
+	{"statement timeout", "SET statement_timeout = '400ms'", func(c *faultCase) { c.fails("57014", "canceling statement due to statement timeout") }},
 	{"lock timeout", "SET lock_timeout = '100ms'", func(c *faultCase) { c.fails("55P03", "canceling statement due to lock timeout") }},
 	{"server lost", "SELECT", func(c *faultCase) {
 		c.waits()
