@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
@@ -63,9 +64,10 @@ func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 }
 
 // splits says whether the rows may go in several COPYs: what the server checks
-// at the end of a statement may need all of them.
+// at the end of a statement may need all of them. Greenplum tells every segment of
+// each COPY, which costs more than the rows do.
 func (t *insertTask) splits() bool {
-	return !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
+	return t.insp.Dialect() == rewrite.Current && !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
 }
 
 // next goes on with another COPY.
