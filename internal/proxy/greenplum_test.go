@@ -40,15 +40,15 @@ func TestDifferentialGreenplum(t *testing.T) {
 	}
 }
 
-// notOnGreenplum are the cases whose outcome is not one thing there, or known.
+// notOnGreenplum are the cases whose outcome is another one, or not always the same.
 func notOnGreenplum(_ string, c *pgtest.Case) string {
 	switch c.Name {
 	case "notification during a load", "notification during a large load":
-		return "before 9.5 a server sends notifications behind ReadyForQuery, whenever it comes to it"
+		return "docs/engines.md: before 9.5 a server sends notifications behind ReadyForQuery"
 	case "messages below notice":
-		return "docs/guarantees.md: our CopyInResponse comes before what the server says at level debug"
+		return "docs/engines.md: our CopyInResponse comes before what the server says at level debug"
 	case "numbers", "latin1":
-		return "docs/guarantees.md: INSERTs that fail have run twice, and the coordinator draws the numbers before it looks at the values"
+		return "docs/engines.md: the coordinator draws numbers before the segments look at the values, and INSERTs that fail have run twice"
 	case "latin1 cannot show":
 		return "how many rows come before the one that can't be shown depends on the segments"
 	}
