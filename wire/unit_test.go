@@ -366,3 +366,20 @@ func TestIsWaitError(t *testing.T) {
 		}
 	}
 }
+
+// TestSplits: a run is cut into several COPYs where that is cheap, and exact.
+func TestSplits(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		in   rewrite.Inspection
+		want bool
+	}{
+		{rewrite.Inspection{Session: rewrite.Session{Version: 150000}}, true},
+		{rewrite.Inspection{Session: rewrite.Session{Version: 150000}, ForeignKeys: true}, false},
+		{rewrite.Inspection{Session: rewrite.Session{Version: 90426}}, false},
+	} {
+		if got := (&insertTask{insp: &c.in}).splits(); got != c.want {
+			t.Errorf("%+v: %v", c.in, got)
+		}
+	}
+}

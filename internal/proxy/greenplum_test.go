@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -53,4 +54,71 @@ func notOnGreenplum(_ string, c *pgtest.Case) string {
 		return "how many rows come before the one that can't be shown depends on the segments"
 	}
 	return ""
+}
+
+// greenplumBed is a proxy in front of a database of the cluster.
+func greenplumBed(t *testing.T) *bed {
+	t.Helper()
+	return newPlainBed(t, testenv.Greenplum(t), Options{}, func(c *config.Config) {
+		c.Engine, c.ServiceDSN, c.Load.Method = "plain", "", config.MethodAuto
+	})
+}
+
+// TestGreenplumKindsOfTables: what is on disk, and where, makes no difference, and
+// nothing is asked for but the right to INSERT.
+func TestGreenplumKindsOfTables(t *testing.T) {
+	t.Parallel()
+	b := greenplumBed(t)
+	role := b.pg.NewRole(t, "")
+	admin := b.direct()
+	for i, kind := range []string{
+		"DISTRIBUTED BY (id)", "DISTRIBUTED RANDOMLY", "DISTRIBUTED REPLICATED",
+		"WITH (appendonly=true) DISTRIBUTED BY (id)", "WITH (appendonly=true, orientation=column, compresstype=zlib) DISTRIBUTED BY (id)",
+		"DISTRIBUTED BY (id) PARTITION BY RANGE (id) (START (0) END (5000) EVERY (500))",
+	} {
+		must(t, admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, note text) "+kind+"; GRANT INSERT ON t TO "+role)
+		b.same(copyText, textRows(4000))
+		weak := b.connect(b.dsn(b.pg, b.db, role))
+		if o := copyIn(weak, copyText, bytes.NewReader(textRows(1000))); o.tag != "COPY 1000" {
+			t.Errorf("%s: %s", kind, o)
+		}
+		must(t, weak, "BEGIN; INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL); COMMIT")
+		must(t, weak, "INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, NULL)")
+		hangUp(weak)
+		if got := must(t, admin, "SELECT count(*) FROM t"); got != "5006" {
+			t.Errorf("%s: %s rows", kind, got)
+		}
+		b.wantMetric(float64(2*(i+1)), "pgbulk_statements_total", "kind", "copy", "decision", "stage")
+		b.wantMetric(float64(i+1), "pgbulk_statements_total", "kind", "insert", "decision", "stream")
+	}
+}
+
+// TestGreenplumRefusals: what needs ON CONFLICT or a ledger is refused, also where
+// a setting asks for it, which PostgreSQL 9.4 must first be taught.
+func TestGreenplumRefusals(t *testing.T) {
+	t.Parallel()
+	b := greenplumBed(t)
+	must(t, b.direct(), "CREATE TABLE t (id int PRIMARY KEY, note text) DISTRIBUTED BY (id)")
+	for _, c := range []struct{ before, sql, code string }{
+		{"SELECT 1", copyText + " (MODE upsert)", "0A000"},
+		{"SELECT 1", copyText + " (ON_CONFLICT nothing)", "0A000"},
+		{"SELECT 1", copyText + " (LABEL 'x')", "0A000"},
+		{"SET pgbulk.on_conflict = 'update'", copyText, "0A000"},
+		{"SET pgbulk.label = 'x'", copyText, "0A000"},
+		{"SET pgbulk.label = 'x'; SET client_encoding = 'SJIS'", copyText, "0A000"},
+	} {
+		s := b.proxied()
+		must(t, s, c.before)
+		if o := copyIn(s, c.sql, bytes.NewReader(textRows(10))); o.err == nil || o.err.Code != c.code {
+			t.Errorf("%s; %s: %s", c.before, c.sql, o)
+		}
+		hangUp(s)
+	}
+	if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != "0" {
+		t.Errorf("%s rows", got)
+	}
+	s := b.proxied()
+	must(t, s, "SET pgbulk.mode = off")
+	copyIn(s, copyText, bytes.NewReader(textRows(10)))
+	b.wantMetric(1, "pgbulk_statements_total", "kind", "copy", "reason", "mode_off")
 }
