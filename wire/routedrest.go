@@ -232,7 +232,7 @@ func (r *routedBinds) openUnlocked(o *opening) (*pgerr.Error, error) {
 	if insp == nil || err != nil {
 		return nil, err
 	}
-	return o.failed.With('P', ""), nil
+	return r.refusal(rewrite.ReasonColumnPrivileges), nil
 }
 
 // enter takes the lock of the routed table, and looks at its routes.
