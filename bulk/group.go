@@ -15,6 +15,9 @@ import (
 // have been counted.
 const maxReaders = 64
 
+// maxFetches is how often one reader may ask for Group.Config.
+const maxFetches = 4
+
 // grouping says which files of a load are read by one plan.
 type grouping struct {
 	// size is how many; 0 and 1 are each file by itself.
@@ -141,7 +144,8 @@ func (ld *Load) plan(group []*file) (p engine.Plan, done func(), err error) {
 	}
 	if caps.Config {
 		// Every reader fetches it for itself, and may try again.
-		g.Config, done = ld.l.configs.Open(4 * maxReaders)
+		g.Config, done = ld.l.configs.Open(maxFetches * max(ld.target.Readers, 1))
+		g.Endpoint, g.Region = ld.l.configs.Place()
 	}
 	var key []byte
 	if ld.db != nil {

@@ -71,6 +71,8 @@ func (c *fakeConfigs) Open(int) (string, func()) {
 	return fmt.Sprintf("url%d", c.opened), func() { c.open-- }
 }
 
+func (*fakeConfigs) Place() (host, region string) { return "host", "region" }
+
 const (
 	askTwo    = "SAVE; ANSWER 2; RELEASE"
 	groupOne  = `SAVE; OPEN 1 2 in 0001/ "\n"; INSERT 4; CLOSE`

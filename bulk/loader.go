@@ -91,6 +91,9 @@ type Configs interface {
 	// Open returns a URL that may be fetched a number of times, until close is
 	// called.
 	Open(fetches int) (url string, close func())
+	// Place is where the server finds the store: its host, with a port where it has
+	// one, and its region.
+	Place() (host, region string)
 }
 
 // Loader starts loads. It is shared by all sessions.

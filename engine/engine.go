@@ -168,7 +168,7 @@ type Engine interface {
 // Preparer is an Engine that must know more of a target than the inspection says.
 type Preparer interface {
 	// PrepareSQL is one SELECT of one row, to be run on the session when a load
-	// begins. encoding is the COPY's own, or empty.
+	// begins. encoding is the canonical name of the COPY's own, or empty.
 	PrepareSQL(t Target, encoding string) string
 	// Prepare completes a target by that row. It fails with ErrUnsupported where
 	// such a table can't be loaded by external tables exactly as COPY loads it.

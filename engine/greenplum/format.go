@@ -75,8 +75,6 @@ func unsupported(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) s
 		return "FORCE_NOT_NULL for a column that is not loaded"
 	case !slices.Contains([]string{"", "\n", "\r\n", "\r"}, g.EOL):
 		return "an end of line of that kind"
-	case stmt.Encoding != "" && t.Encoding != stmt.Encoding:
-		return "ENCODING that the target was not prepared for"
 	}
 	return ""
 }

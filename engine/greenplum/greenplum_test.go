@@ -132,7 +132,6 @@ func TestPlanRefuses(t *testing.T) {
 		func(a *args) { a.stmt.ForceNull = []string{"a"} },
 		func(a *args) { a.stmt.ForceNotNull = []string{"z"} },
 		func(a *args) { a.stmt.ForceNotNullAll = true },
-		func(a *args) { a.stmt.Encoding = "LATIN1" },
 		func(a *args) { a.stmt.Format = rewrite.FormatBinary },
 		func(a *args) { a.stmt.Format = rewrite.FormatText },
 	} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/check"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/greenplum"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
@@ -37,6 +38,8 @@ func Rows() []Row {
 			Detect: check.DetectPostgres, Checks: sealed.Checks},
 		{Name: "plain", New: plain.New, Tested: "PostgreSQL 14 to 18",
 			Detect: check.DetectPlain},
+		{Name: "greenplum", New: greenplum.New, Tested: "Greenplum 6.24; not 7, nor Cloudberry",
+			Detect: check.DetectGreenplum},
 	}
 }
 

@@ -38,13 +38,17 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	p.sweeper.Uploads = p.bucket
 	p.importer = bulk.NewImporter(p.importerConfig(me), bulk.ImporterDeps{Store: p.bucket, Known: p.dbs.known, Sweeper: p.sweeper, Log: p.log, Metrics: reg})
 	p.dbs.opened = p.importer.Wake
+	configs, err := p.openSegments()
+	if err != nil {
+		return err
+	}
 	p.loader = bulk.NewLoader(bulk.Config{
 		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
 		URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: me.Owner,
-		Prefer: prefer(p.cfg.Load.Method),
+		Prefer: prefer(p.cfg),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})
@@ -135,10 +139,14 @@ func joinKey(a, b string) string {
 	return a + "/" + b
 }
 
-// prefer reads load.method.
-func prefer(method string) rewrite.Method {
+// prefer reads greenplum.reader and load.method.
+func prefer(c config.Config) rewrite.Method {
+	method := c.Load.Method
+	if c.Greenplum.Reader != config.MethodAuto {
+		method = c.Greenplum.Reader
+	}
 	switch method {
-	case config.MethodExternal:
+	case config.MethodExternal, config.ReaderS3:
 		return rewrite.MethodExternal
 	case config.MethodCopy:
 		return rewrite.MethodCopy

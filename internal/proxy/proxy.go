@@ -19,6 +19,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/s3conf"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/wire"
@@ -42,7 +43,8 @@ type Proxy struct {
 	engines  *engines // nil when relaying only
 	// automigrate moves groups that have grown; nil where it is off.
 	automigrate *automigrate
-	routed      *knownTables // nil without a service connection
+	routed      *knownTables   // nil without a service connection
+	segments    *s3conf.Server // nil where no segments read S3
 	ready       atomic.Bool
 
 	stopWork context.CancelFunc // of what work has started
@@ -175,6 +177,11 @@ func (p *Proxy) Close() error {
 	defer cancel()
 	if p.loader != nil {
 		p.loader.Close()
+	}
+	if p.segments != nil {
+		if err := p.segments.Stop(); err != nil {
+			p.log.Warn("close", "error", err)
+		}
 	}
 	if p.stopWork != nil {
 		p.stopWork()

@@ -43,7 +43,7 @@ const path = "/s3conf/"
 // Server serves configurations. Open may be called concurrently.
 type Server struct {
 	cfg      Config
-	access   func(context.Context) (store.Config, error)
+	bucket   Bucket
 	http     *http.Server
 	listener net.Listener
 	done     chan error
@@ -52,16 +52,23 @@ type Server struct {
 	left map[string]int // fetches that a token has left
 }
 
-// Start listens and serves until Stop. access returns the store's configuration
-// with the credentials of the moment; it is called concurrently.
+// Bucket is what store.Bucket has of this.
+type Bucket interface {
+	// Config is where the bucket is.
+	Config() store.Config
+	// Access is the same with the credentials of the moment.
+	Access(ctx context.Context) (store.Config, error)
+}
+
+// Start listens and serves until Stop. bucket is asked concurrently.
 //
 // It starts one goroutine, and those of its requests, which end with Stop.
-func Start(cfg Config, access func(context.Context) (store.Config, error)) (*Server, error) {
+func Start(cfg Config, bucket Bucket) (*Server, error) {
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for segments: %w", err)
 	}
-	s := &Server{cfg: cfg, access: access, listener: listener, done: make(chan error, 1), left: make(map[string]int)}
+	s := &Server{cfg: cfg, bucket: bucket, listener: listener, done: make(chan error, 1), left: make(map[string]int)}
 	if s.cfg.Advertise == "" {
 		s.cfg.Advertise = listener.Addr().String()
 	}
@@ -104,6 +111,13 @@ func (s *Server) Open(fetches int) (url string, close func()) {
 	}
 }
 
+// Place is where the segments find the store: its host, and the region that
+// requests are signed for.
+func (s *Server) Place() (host, region string) {
+	c := s.bucket.Config()
+	return c.Host(), c.Region
+}
+
 // take uses up one fetch of a token.
 func (s *Server) take(token string) bool {
 	s.mu.Lock()
@@ -124,7 +138,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), accessTimeout)
 	defer cancel()
-	cfg, err := s.access(ctx)
+	cfg, err := s.bucket.Access(ctx)
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable) // the load says that its statement failed
 		return

@@ -18,14 +18,22 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-func fixed(c store.Config) func(context.Context) (store.Config, error) {
-	return func(context.Context) (store.Config, error) { return c, nil }
+// fixed is a bucket with fixed credentials, failing one whose chain is broken.
+type (
+	fixed   store.Config
+	failing struct{ fixed }
+)
+
+func (f fixed) Config() store.Config                         { return store.Config(f) }
+func (f fixed) Access(context.Context) (store.Config, error) { return store.Config(f), nil }
+func (failing) Access(context.Context) (store.Config, error) {
+	return store.Config{}, errors.New("key=s3cr3t")
 }
 
-func start(t *testing.T, cfg Config, access func(context.Context) (store.Config, error)) *Server {
+func start(t *testing.T, cfg Config, bucket Bucket) *Server {
 	t.Helper()
 	cfg.Listen = "127.0.0.1:0"
-	s, err := Start(cfg, access)
+	s, err := Start(cfg, bucket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +150,7 @@ func TestFetchesAreCounted(t *testing.T) {
 
 func TestAccessFails(t *testing.T) {
 	t.Parallel()
-	s := start(t, Config{Advertise: "proxy:9091"}, func(context.Context) (store.Config, error) { return store.Config{}, errors.New("key=s3cr3t") })
+	s := start(t, Config{Advertise: "proxy:9091"}, failing{})
 	url, end := s.Open(1)
 	defer end()
 	if !strings.HasPrefix(url, "http://proxy:9091/s3conf/") {
