@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
+)
 
 // Config is the whole configuration of one proxy process. The table in keys.go
 // says for every field under which key it is set, its default and its bounds.
@@ -253,13 +257,20 @@ type Statement struct {
 }
 
 // EngineName is the engine in effect: none where nothing is staged, plain where
-// there is no service connection, else Engine.
+// Engine needs a service connection and there is none, else Engine.
 func (c Config) EngineName() string {
 	switch {
 	case c.RelayOnly:
 		return "none"
-	case c.ServiceDSN == "":
+	case c.ServiceDSN == "" && needsService(c.Engine):
 		return EnginePlain
 	}
 	return c.Engine
+}
+
+// needsService says that an engine does nothing without what a service connection
+// looks after.
+func needsService(engine string) bool {
+	e, err := registry.ByName(engine)
+	return err != nil || e.Caps().InstallNeeded
 }

@@ -15,3 +15,17 @@ func TestNetworks(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
+
+// TestEngineWithoutService: only an engine that needs a service connection gives
+// way to plain where there is none.
+func TestEngineWithoutService(t *testing.T) {
+	t.Parallel()
+	for engine, want := range map[string]string{EnginePostgres: EnginePlain, "greenplum": "greenplum", EnginePlain: EnginePlain} {
+		if got := (Config{Engine: engine}).EngineName(); got != want {
+			t.Errorf("%s: got %s, want %s", engine, got, want)
+		}
+		if got := (Config{Engine: engine, ServiceDSN: "host=h"}).EngineName(); got != engine {
+			t.Errorf("%s with a service connection: got %s", engine, got)
+		}
+	}
+}
