@@ -28,12 +28,14 @@ const listRest = `SELECT 'prepared', gid FROM pg_catalog.pg_prepared_xacts WHERE
 	UNION ALL SELECT 'server', srvname::text FROM pg_catalog.pg_foreign_server WHERE srvname !~ '^pgbulk'
 	UNION ALL SELECT 'function', p.oid::pg_catalog.regprocedure::text FROM pg_catalog.pg_proc p
 		JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE ` + userSchemas + `
-	UNION ALL SELECT 'lock', relation::pg_catalog.regclass::text FROM pg_catalog.pg_locks l
+	UNION ALL ` + listLocks + `
+	ORDER BY 1, 2`
+
+const listLocks = `SELECT 'lock', relation::pg_catalog.regclass::text FROM pg_catalog.pg_locks l
 		JOIN pg_catalog.pg_class c ON c.oid = l.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE l.locktype = 'relation' AND l.pid <> pg_catalog.pg_backend_pid()
 		AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
-		AND l.virtualtransaction !~ '^-1/' AND ` + userSchemas + `
-	ORDER BY 1, 2`
+		AND l.virtualtransaction !~ '^-1/' AND ` + userSchemas
 
 // dropSchemas empties the database between two cases.
 const dropSchemas = `SET lock_timeout = '10s';
@@ -78,6 +80,11 @@ func (s *side) addState(ctx context.Context, kind string) error {
 		WHERE datname = current_database() AND application_name = '%s'`, applicationName)
 	if err := s.wait(ctx, gone); err != nil || kind == "off" {
 		return err
+	}
+	if s.distributed { // the nodes' part of a session ends later than the session
+		if err := s.wait(ctx, "SELECT count(*) = 0 FROM ("+listLocks+") AS held"); err != nil {
+			return err
+		}
 	}
 	results, err := s.admin.PgConn().Exec(ctx, listObjects).ReadAll()
 	if err != nil {
