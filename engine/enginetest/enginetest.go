@@ -40,13 +40,25 @@ type Config struct {
 	Store store.Store
 	// Key is the database's secret.
 	Key []byte
+	// Except says of parts of the suite why they are not for this engine.
+	Except map[string]string
+}
+
+// excuse leaves a part out where the engine is excused from it.
+func (c Config) excuse(t *testing.T, part string) {
+	t.Helper()
+	if why := c.Except[part]; why != "" {
+		t.Skip(why)
+	}
 }
 
 // Run runs the suite. Its parts run in parallel.
 func Run(t *testing.T, c Config) {
 	t.Run("values", func(t *testing.T) { t.Parallel(); runValues(t, c) })
 	t.Run("targets", func(t *testing.T) { t.Parallel(); runTargets(t, c) })
-	t.Run("transactions", func(t *testing.T) { t.Parallel(); runTransactions(t, c) })
+	if c.Engine.Caps().Transactional {
+		t.Run("transactions", func(t *testing.T) { t.Parallel(); runTransactions(t, c) })
+	}
 	t.Run("failures", func(t *testing.T) { t.Parallel(); runFailures(t, c) })
 	t.Run("many", func(t *testing.T) { t.Parallel(); runMany(t, c) })
 }
@@ -143,7 +155,26 @@ func (b *bench) target(l *load) engine.Target {
 		t.Columns = strings.Split(b.must(b.sess, "SELECT string_agg(attname, chr(1) ORDER BY attnum) FROM pg_attribute WHERE attrelid = to_regclass("+
 			name+") AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"), "\x01")
 	}
+	if p, ok := b.c.Engine.(engine.Preparer); ok {
+		return b.prepare(p, t)
+	}
 	return t
+}
+
+// prepare completes a target, as bulk does when a load begins.
+func (b *bench) prepare(p engine.Preparer, t engine.Target) engine.Target {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	results, err := b.sess.Exec(ctx, p.PrepareSQL(t, "")).ReadAll()
+	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 {
+		b.t.Fatalf("prepare: %d results, %v", len(results), err)
+	}
+	done, err := p.Prepare(t, results[0].Rows[0])
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return done
 }
 
 // plan stages data as the next file of the load and returns its plan.

@@ -80,6 +80,7 @@ func rollback(t *testing.T, c Config) {
 }
 
 func prepared(t *testing.T, c Config) {
+	c.excuse(t, "prepare transaction")
 	b, l := tableBench(t, c)
 	if b.must(b.admin, "SELECT current_setting('max_prepared_transactions')") == "0" {
 		t.Skip("the server has max_prepared_transactions = 0")
@@ -124,6 +125,7 @@ func oldSnapshot(t *testing.T, c Config, level string) {
 // changedTable alters the table after the snapshot that the load goes by. A load
 // by the old columns must fail.
 func changedTable(t *testing.T, c Config, ddl string) {
+	c.excuse(t, "changed table")
 	b, l := tableBench(t, c)
 	b.must(b.sess, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class")
 	b.must(b.admin, "ALTER TABLE t "+ddl)

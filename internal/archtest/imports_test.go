@@ -55,6 +55,7 @@ var edges = map[string][]string{
 	// Only tests import these.
 	"checkpoint/checkpointtest": {"checkpoint"},
 	"engine/enginetest":         {"engine", "rewrite", "store", "internal/pgident"},
+	"engine/enginetest/example": {"engine", "engine/sealed", "rewrite", "internal/pgident"},
 	"store/storetest":           {"store"},
 	"internal/archtest":         {},
 	"internal/killmatrix":       {},
