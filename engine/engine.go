@@ -110,12 +110,24 @@ type Group struct {
 	// files: a secret for as long as it is served. Empty for engines that are told
 	// by their SQL.
 	Config string
+	// Access are the store's credentials, for engines whose SQL holds them.
+	Access Access
 	// Pull is the URL from which the server's segments pull the rows while they
 	// come; then there need be no files. Their header lines are left out.
 	Pull string
 	// EOL is how the lines of text and csv end: "\n", "\r\n" or "\r"; empty is "\n".
 	EOL string
 }
+
+// Access are credentials of a store; Token where they are temporary. It does not
+// show them when printed.
+type Access struct{ ID, Secret, Token string }
+
+// String hides the credentials.
+func (Access) String() string { return "***" }
+
+// GoString hides them from %#v.
+func (Access) GoString() string { return "***" }
 
 // One returns the file of a group that has one.
 func (g Group) One() (File, error) {

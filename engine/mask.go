@@ -6,7 +6,15 @@ import "regexp"
 // a URL: a blank or a quote.
 var queries = regexp.MustCompile(`(?i)(https?://[^\s'"<>?]*)\?[^\s'"<>]*`)
 
-// MaskURL returns text with the query of every URL in it replaced by "***": in
-// a pre-signed URL that is where the secret stands. Servers name the program
-// that failed, and so its URL, in their errors.
-func MaskURL(text string) string { return queries.ReplaceAllString(text, "${1}?***") }
+// credentials matches the words of an s3 LOCATION that are secret, and a quoted
+// literal's end.
+var credentials = regexp.MustCompile(`(?i)\b((?:accessid|secret|token|access_key|secret_key|session_token)\s*=\s*)[^\s'",)]+`)
+
+// MaskURL returns text without secrets of ours: the query of every URL is replaced by
+// "***", where the secret of a pre-signed URL stands, and so are the credentials in
+// the LOCATION of an external table. Servers name the program that failed, and so its
+// URL, in their errors, and statements in their contexts. Whatever of a server's is
+// logged, shown or kept goes through this one function.
+func MaskURL(text string) string {
+	return credentials.ReplaceAllString(queries.ReplaceAllString(text, "${1}?***"), "${1}***")
+}

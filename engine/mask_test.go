@@ -7,9 +7,11 @@ func TestMaskURL(t *testing.T) {
 	for text, want := range map[string]string{
 		"":             "",
 		"no url? none": "no url? none",
-		`program "curl 'https://h:1/b/k?X-Amz-Signature=abc&x=1'" failed`: `program "curl 'https://h:1/b/k?***'" failed`,
-		"http://a/b?c=d http://e/f HTTP://g/?h":                           "http://a/b?*** http://e/f HTTP://g/?***",
-		"(http://a/b?c=d?e)":                                              "(http://a/b?***",
+		`program "curl 'https://h:1/b/k?X-Amz-Signature=abc&x=1'" failed`:   `program "curl 'https://h:1/b/k?***'" failed`,
+		"http://a/b?c=d http://e/f HTTP://g/?h":                             "http://a/b?*** http://e/f HTTP://g/?***",
+		"(http://a/b?c=d?e)":                                                "(http://a/b?***",
+		"LOCATION ('s3://h/b/p/ accessid=AK secret=a+/= token=x region=r')": "LOCATION ('s3://h/b/p/ accessid=*** secret=*** token=*** region=r')",
+		`SECRET = abc, Token=y" (tokens=3 secretary=4)`:                     `SECRET = ***, Token=***" (tokens=3 secretary=4)`,
 	} {
 		if got := MaskURL(text); got != want {
 			t.Errorf("got %s, want %s", got, want)

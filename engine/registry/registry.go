@@ -10,6 +10,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/engine/greenplum"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/relyt"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 )
 
@@ -40,6 +41,7 @@ func Rows() []Row {
 			Detect: check.DetectPlain},
 		{Name: "greenplum", New: greenplum.New, Tested: "Greenplum 6.24; not 7, nor Cloudberry",
 			Detect: check.DetectGreenplum},
+		{Name: "relyt", New: relyt.New, Detect: check.DetectRelyt},
 	}
 }
 
