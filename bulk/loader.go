@@ -169,6 +169,11 @@ func NewLoader(cfg Config, d Deps) *Loader {
 // begins.
 func (l *Loader) Memory() *Memory { return l.mem }
 
+// Sharded says that tables of a database may be Citus'.
+func (l *Loader) Sharded(ctx context.Context, database string) bool {
+	return l.engineOf(ctx, database, true).Caps().Sharded
+}
+
 // Close waits for the bookkeeping of loads that have ended. While the server is
 // away it does not wait.
 func (l *Loader) Close() {
@@ -199,6 +204,10 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 		}
 	}
 	if d.Method != rewrite.MethodExternal && d.Method != rewrite.MethodPull {
+		return d
+	}
+	if inBlock && in.Sharding != nil {
+		d.Method, d.Reason = rewrite.MethodCopy, rewrite.ReasonShardedBlock
 		return d
 	}
 	if d.Method == rewrite.MethodPull {

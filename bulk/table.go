@@ -61,7 +61,11 @@ func (ld *Load) moveRows(given int64) (int64, error) {
 		return 0, ld.atLine(err)
 	}
 	var n int64
-	for _, r := range results {
+	for i, r := range results {
+		waited := i == 0 && t.Wait != ""
+		if t.Counts && !waited && len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+			n += parseCount(string(r.Rows[0][0]))
+		}
 		for _, tag := range []string{"INSERT 0 ", "DELETE "} {
 			if count, ok := strings.CutPrefix(r.Tag, tag); ok {
 				n += parseCount(count)

@@ -43,6 +43,8 @@ type Caps struct {
 	// TagIsExact: the tag of Plan.Insert is the count of rows that were read. Else
 	// plans have a Count.
 	TagIsExact bool
+	// Sharded: tables may be Citus', with rows on other servers than the session's.
+	Sharded bool
 }
 
 // ForClassify is what package rewrite has to know. An engine reads files only
@@ -185,4 +187,10 @@ type Preparer interface {
 	// Prepare completes a target by that row. It fails with ErrUnsupported where
 	// such a table can't be loaded by external tables exactly as COPY loads it.
 	Prepare(t Target, row [][]byte) (Target, error)
+}
+
+// Installer is an Engine that needs more of an installation of schema pgbulk: texts
+// before and behind it, in its transaction.
+type Installer interface {
+	AroundInstall() (before, after string)
 }

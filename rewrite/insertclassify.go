@@ -29,8 +29,12 @@ func ClassifyInsert(s *InsertStatement, in *Inspection, caps Caps) Decision {
 			return Decision{Way: Pass, Reason: reason}
 		}
 	}
+	rows := s.Conflict == ConflictError && s.Returning == "" && !in.UserCode
+	if reason := in.shardingReason(!rows); reason != ReasonNone {
+		return Decision{Way: Pass, Reason: reason}
+	}
 	switch {
-	case s.Conflict == ConflictError && s.Returning == "" && !in.UserCode:
+	case rows:
 		return Decision{Way: Stream, Method: MethodRows, Reason: ReasonRows}
 	case in.Dialect() != Current:
 		return Decision{Way: Pass, Reason: ReasonOldServer}

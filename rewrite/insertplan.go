@@ -8,12 +8,16 @@ import (
 
 // RowsSQL is the COPY that puts the rows of MethodRows in.
 func (s *InsertStatement) RowsSQL(in *Inspection) string {
+	return in.sequential(s.copySQL(in))
+}
+
+func (s *InsertStatement) copySQL(in *Inspection) string {
 	return "COPY " + pgident.Qualified(in.Schema, in.Table) + " (" + pgident.List(in.Columns[:s.Targets()]) + ") FROM STDIN"
 }
 
 // BinarySQL is RowsSQL for rows in binary.
 func (s *InsertStatement) BinarySQL(in *Inspection) string {
-	return s.RowsSQL(in) + " (FORMAT binary)"
+	return in.sequential(s.copySQL(in) + " (FORMAT binary)")
 }
 
 // AppendArraysSQL appends the INSERT of MethodArrays with the arrays that an
@@ -60,7 +64,7 @@ func (s *InsertStatement) GuardSQL(in *Inspection) string {
 // Copy is the COPY … FROM STDIN whose data is the rows of MethodRows.
 func (s *InsertStatement) Copy(in *Inspection) *CopyStatement {
 	return &CopyStatement{
-		SQL: s.RowsSQL(in), Schema: in.Schema, Table: in.Table, Columns: in.Columns[:s.Targets()],
+		SQL: s.copySQL(in), Schema: in.Schema, Table: in.Table, Columns: in.Columns[:s.Targets()],
 		Format: FormatText, Delimiter: '\t', Null: `\N`,
 	}
 }

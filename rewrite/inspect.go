@@ -66,6 +66,9 @@ type Inspection struct {
 	// to be run and its row given to AddRouting, which may find out the same.
 	Routing *Routing
 
+	// Sharding is nil but for tables of Citus.
+	Sharding *Sharding
+
 	// Session is what holds without a table.
 	Session
 }

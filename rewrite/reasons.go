@@ -88,6 +88,9 @@ const (
 	ReasonArrays         Reason = "arrays"
 	ReasonCoalesced      Reason = "coalesced"
 	ReasonSelfReference  Reason = "self_reference"
+	ReasonShardedClause  Reason = "sharded_clause"
+	ReasonShardedMethod  Reason = "sharded_method"
+	ReasonShardedText    Reason = "sharded_text"
 
 	// Reasons of the session, which the wire layer finds.
 
@@ -131,6 +134,7 @@ const (
 	ReasonFormat        Reason = "format"
 	ReasonUnordered     Reason = "unordered"
 	ReasonLoadMethod    Reason = "load_method"
+	ReasonShardedBlock  Reason = "sharded_block"
 	ReasonSlowFormat    Reason = "slow_format"
 	ReasonDefaultOption Reason = "default_option"
 	ReasonOnError       Reason = "on_error"
@@ -239,6 +243,9 @@ func classifyReasons() []ReasonInfo {
 		{ReasonParamType, "classify", "A parameter's type is not its column's, or its binary form is not known."},
 		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
+		{ReasonShardedClause, "classify", "The table is one of Citus', and the statement has ON CONFLICT or RETURNING, or runs functions of a user's. It would go as INSERT … SELECT, of which Citus counts the rows that were selected, whatever ON CONFLICT did, and returns rows in any order; nor would it be faster."},
+		{ReasonShardedMethod, "classify", "The table is distributed by Citus in a way of old versions (append, range)."},
+		{ReasonShardedText, "classify", "The table is one of Citus', which sends the constants of an INSERT to the workers as text, to be read in their own styles; COPY sends values. So where DateStyle is not ISO, IntervalStyle is not postgres, extra_float_digits is below 1, or a column holds names of objects (regclass and its like), the two may store different values."},
 		{ReasonSelfReference, "classify", "A foreign key of the table points to the table itself. A batch passes: natively each row finds those before it alone. Where bad rows are to be skipped it is refused with 0A000: whether a row is bad would depend on those behind it."},
 	}
 }
@@ -271,6 +278,7 @@ func methodReasons() []ReasonInfo {
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
 		{ReasonUnordered, "method", "A column is left to its default, which may be a sequence's next number, and this engine's external tables give the rows in another order than the data's."},
+		{ReasonShardedBlock, "method", "The table is one of Citus', and the client is inside a transaction block: after an INSERT … SELECT that failed in the middle of its data, going back to a savepoint does not always save the transaction there, so that the native replay could not be committed."},
 		{ReasonLoadMethod, "method", "The setting load.method is copy."},
 		{ReasonSlowFormat, "method", "COPY takes this format much faster than this engine's external tables give it: binary, on engine postgres."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},

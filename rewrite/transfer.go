@@ -82,8 +82,10 @@ type Transfer struct {
 	Check string
 	// Wait waits for groups that move; empty where none does.
 	Wait string
-	// Deletes and Inserts are one for each table that rows go to.
+	// Deletes and Inserts are one for each table that rows go to. Counts says that
+	// the Inserts return how many rows they have inserted, as a row: their tag lies.
 	Deletes, Inserts []string
+	Counts           bool
 	Drop             string
 }
 
@@ -217,8 +219,13 @@ func (t *transfer) plan(name string) Transfer {
 		Copy:   t.c.Native(&Inspection{Schema: "pg_temp", Table: name, Columns: data}, false),
 		Drop:   "DROP TABLE " + t.table,
 	}
+	out.Counts = in.miscounts(t.x.OnConflict)
 	for _, p := range t.places() {
-		out.Inserts = append(out.Inserts, t.insert(p))
+		insert := t.insert(p)
+		if out.Counts {
+			insert = counting(insert)
+		}
+		out.Inserts = append(out.Inserts, insert)
 		if t.x.Mode == LoadMerge {
 			out.Deletes = append(out.Deletes, t.delete(p))
 		}

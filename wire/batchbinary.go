@@ -65,9 +65,10 @@ func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 
 // splits says whether the rows may go in several COPYs: what the server checks
 // at the end of a statement may need all of them. Greenplum tells every segment of
-// each COPY, which costs more than the rows do.
+// each COPY, which costs more than the rows do; Citus makes one into each shard.
 func (t *insertTask) splits() bool {
-	return t.insp.Dialect() == rewrite.Current && !t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
+	return t.insp.Dialect() == rewrite.Current && t.insp.Sharding == nil &&
+		!t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
 }
 
 // next goes on with another COPY.

@@ -18,6 +18,9 @@ func (t *insertTask) stageDecision(d rewrite.Decision, size int) (*rewrite.CopyS
 	if d.Method != rewrite.MethodRows || limit < 0 || int64(size) < limit {
 		return nil, d
 	}
+	if t.inBlock && t.insp.Sharding != nil {
+		return nil, d // no load is sequential
+	}
 	insp := *t.insp
 	insp.Columns = insp.Columns[:t.stmt.Targets()]
 	stmt := t.stmt.Copy(&insp)

@@ -29,13 +29,16 @@ type opening struct {
 // with.
 func (o *opening) run() (*rewrite.Inspection, error) {
 	in := o.s.inject()
-	row, err := o.read(in)
+	row, sharding, err := o.read(in)
 	if err != nil || row == "" {
 		in.release()
 		return nil, err
 	}
 	insp, err := rewrite.ParseInspection(row)
 	var rerr error
+	if err == nil {
+		err = insp.AddSharding(sharding)
+	}
 	if err == nil {
 		rerr = o.s.inspectRouting(in, insp)
 	}
@@ -76,43 +79,55 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 	return nil
 }
 
-// read returns the inspection's row, or "" where there is none.
-func (o *opening) read(in *injector) (string, error) {
-	d := o.s.dialect()
+// read returns the inspection's row, or "" where there is none, and that of
+// ShardingSQL.
+func (o *opening) read(in *injector) (row, sharding string, err error) {
+	d, inspect := o.s.dialect(), o.inspect
 	lock := d.LockSQL(o.schema, o.table)
+	if o.s.srv.loader.Sharded(o.s.ctx, o.s.database) {
+		lock = rewrite.ShardedLockSQL(o.schema, o.table)
+		inspect += "; " + rewrite.ShardingSQL(o.schema, o.table)
+	}
 	if o.empty {
 		lock = bulk.LockEmpty(o.schema, o.table)
 	}
-	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, o.inspect, o.inBlock))
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock))
 	o.s.declared = err == nil
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		e = e.With('P', "") // a position in our text
 		mine := isWaitError(e)
 		if mine && o.inBlock {
-			return "", e // the client's block has failed, as it would natively
+			return "", "", e // the client's block has failed, as it would natively
 		}
 		if _, uerr := in.Exec(o.s.ctx, bulk.UndoFailedOpen(o.inBlock)); uerr != nil {
-			return "", uerr
+			return "", "", uerr
 		}
 		if mine {
-			return "", e
+			return "", "", e
 		}
 		o.failed = e
 		o.s.log.Debug("inspection failed, relaying", "sqlstate", e.Code(), "error", e.Get('M'))
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for _, r := range results {
 		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 && !strings.HasPrefix(r.Tag, "EXPLAIN") {
-			return string(r.Rows[0][0]), nil
+			if row != "" {
+				sharding = string(r.Rows[0][0])
+				break
+			}
+			row = string(r.Rows[0][0])
 		}
+	}
+	if row != "" {
+		return row, sharding, nil
 	}
 	if sql := bulk.UndoOpen(o.inBlock); sql != "" {
 		_, err = in.Exec(o.s.ctx, sql)
 	}
-	return "", err
+	return "", "", err
 }
 
 // dialect is how the session's server is asked.

@@ -242,6 +242,7 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 	id := srv.lastID
 	srv.mu.Unlock()
 	s := newSession(srv, id, est)
+	s.database = est.Database
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	if !est.Replication {
 		s.adopt(loop)
@@ -269,7 +270,7 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 		s.cancel(nil)
 		return
 	}
-	s.log.Debug("session begins", "database", est.Database)
+	s.log.Debug("session begins", "database", s.database)
 	if est.Replication {
 		s.relayReplication()
 	} else {

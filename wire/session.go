@@ -89,6 +89,7 @@ type session struct {
 	auxFor  *preparedInsert
 	auxText string
 
+	database string
 	// known is what may be routed in the session's database; routeSmall: INSERTs are
 	// judged by that.
 	known      *rewrite.Known

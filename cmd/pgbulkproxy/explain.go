@@ -81,7 +81,7 @@ func (c *explainCmd) Run(a *app) error {
 // explain takes the steps that a session takes.
 func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*explanation, error) {
 	if rewrite.Prefilter([]byte(sql)) == rewrite.KindInsert {
-		return explainInsert(ctx, conn, sql)
+		return explainInsert(ctx, conn, e, sql)
 	}
 	maxBytes := config.Default().Statement.MaxBytes
 	stmt, reason, refusal := rewrite.ParseCopy(sql, int(maxBytes))
@@ -97,12 +97,12 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if reason := stmt.Inspectable(conn.ParameterStatus); reason != rewrite.ReasonNone {
 		return &explanation{Decision: rewrite.Pass, Reason: reason}, nil
 	}
-	in, x, err := inspect(ctx, conn, stmt.InspectSQL(dialect(conn)))
+	in, x, err := inspect(ctx, conn, e, stmt.InspectSQL(dialect(conn)))
 	if in == nil {
 		return x, err
 	}
 	if more := stmt.DetailSQL(in); more != "" {
-		if in, x, err = inspect(ctx, conn, more); in == nil {
+		if in, x, err = inspect(ctx, conn, e, more); in == nil {
 			return x, err
 		}
 	}
@@ -125,7 +125,7 @@ func dialect(conn *pgconn.PgConn) rewrite.Dialect {
 
 // inspect runs the catalog query. Without an inspection the explanation says
 // why the statement passes.
-func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Inspection, *explanation, error) {
+func inspect(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*rewrite.Inspection, *explanation, error) {
 	var row string
 	_, err := conn.Exec(ctx, dialect(conn).DeclareSQL()).ReadAll()
 	if err == nil {
@@ -152,6 +152,11 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, sql string) (*rewrite.Ins
 			row = string(results[0].Rows[0][0])
 		}
 		if err := in.AddRouting(row, config.Default().Routing.Column); err != nil {
+			return nil, nil, err
+		}
+	}
+	if in.Found && e.Caps().Sharded {
+		if err := askSharding(ctx, conn, in); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -252,4 +257,16 @@ func (x *explanation) writeText(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// askSharding completes the inspection of a table that may be one of Citus'.
+func askSharding(ctx context.Context, conn *pgconn.PgConn, in *rewrite.Inspection) error {
+	results, err := conn.Exec(ctx, rewrite.ShardingSQL(in.Schema, in.Table)).ReadAll()
+	if err != nil {
+		return plainError(err)
+	}
+	if len(results) != 1 || len(results[0].Rows) != 1 {
+		return nil
+	}
+	return in.AddSharding(string(results[0].Rows[0][0]))
 }

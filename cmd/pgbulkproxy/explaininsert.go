@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
@@ -14,7 +15,7 @@ import (
 
 // explainInsert is explain for an INSERT. The values of its parameters are not
 // known here: their types may still make it pass.
-func explainInsert(ctx context.Context, conn *pgconn.PgConn, sql string) (*explanation, error) {
+func explainInsert(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*explanation, error) {
 	opts := values.Options{
 		StandardStrings: conn.ParameterStatus("standard_conforming_strings") == "on",
 		UTF8:            conn.ParameterStatus("client_encoding") == "UTF8" && conn.ParameterStatus("server_encoding") == "UTF8",
@@ -32,7 +33,7 @@ func explainInsert(ctx context.Context, conn *pgconn.PgConn, sql string) (*expla
 	case !opts.UTF8 && !stmt.ASCII():
 		return pass(rewrite.ReasonNameEncoding)
 	}
-	in, x, err := inspect(ctx, conn, stmt.InspectSQL(dialect(conn)))
+	in, x, err := inspect(ctx, conn, e, stmt.InspectSQL(dialect(conn)))
 	if in == nil {
 		return x, err
 	}

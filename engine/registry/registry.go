@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/check"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/citus"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/greenplum"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
@@ -39,6 +40,8 @@ func Rows() []Row {
 			Detect: check.DetectPostgres, Checks: sealed.Checks},
 		{Name: "plain", New: plain.New, Tested: "PostgreSQL 14 to 18",
 			Detect: check.DetectPlain},
+		{Name: "citus", New: citus.New, Tested: "Citus 13.2 on PostgreSQL 15",
+			Detect: check.DetectCitus, Checks: sealed.Checks},
 		{Name: "greenplum", New: greenplum.New, Tested: "Greenplum 6.24; not 7, nor Cloudberry",
 			Detect: check.DetectGreenplum},
 		{Name: "relyt", New: relyt.New, Detect: check.DetectRelyt},

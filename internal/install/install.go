@@ -29,7 +29,11 @@ func SQL(e engine.Engine, serviceRole string) string {
 	if !e.Caps().InstallNeeded {
 		return ""
 	}
-	return transaction(sealed.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole), routing.InstallSQL(serviceRole))
+	var before, after string
+	if i, ok := e.(engine.Installer); ok {
+		before, after = i.AroundInstall()
+	}
+	return transaction(before, sealed.InstallSQL(serviceRole), checkpoint.InstallSQL(serviceRole), routing.InstallSQL(serviceRole), after)
 }
 
 // LoaderConfigSQL returns the transaction that makes relyt_sys.LOADER_CONFIG(),

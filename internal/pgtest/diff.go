@@ -56,6 +56,9 @@ type Options struct {
 	// AfterCase is called after a case has run on the proxied side. Cases of
 	// one script run one after the other. May be nil.
 	AfterCase func(t testing.TB, script, database string, c *Case)
+	// BeforeSetup and AfterSetup are called for both sides around each case's setup,
+	// with the schemas of the case before, and with those of this one. May be nil.
+	BeforeSetup, AfterSetup func(ctx context.Context, admin *pgx.Conn) error
 	// Pairs, if set, are made on the proxied side. May be nil.
 	Pairs *Pairs
 	// Distributed is for a server of several nodes that is older than the scripts:
@@ -156,7 +159,8 @@ func newSide(t *testing.T, direct, target Target, options Options) *side {
 		t.Fatalf("connect to %s: %v", database, err)
 	}
 	t.Cleanup(func() { _ = admin.Close(context.Background()) })
-	return &side{target: target, admin: admin, database: database, extended: options.Extended, timeout: options.Timeout, pairs: options.Pairs, distributed: options.Distributed}
+	return &side{target: target, admin: admin, database: database, extended: options.Extended, timeout: options.Timeout, pairs: options.Pairs, distributed: options.Distributed,
+		before: options.BeforeSetup, after: options.AfterSetup}
 }
 
 // pair is the two sides of a script.

@@ -27,6 +27,8 @@ type side struct {
 	pairs       *Pairs
 	proxied     bool
 	distributed bool
+	// before and after a case's setup; may be nil.
+	before, after func(ctx context.Context, admin *pgx.Conn) error
 
 	norm    *normalizer
 	clients map[string]*Client

@@ -17,7 +17,7 @@ const shownRows = 30
 const pollEvery = 5 * time.Millisecond
 
 // The schemas that the proxy may use for itself are no part of the state.
-const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pgbulk', 'relyt_sys', 'gp_toolkit') AND nspname !~ '^pg_'`
+const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pgbulk', 'relyt_sys', 'gp_toolkit', 'citus', 'citus_internal', 'columnar', 'columnar_internal') AND nspname !~ '^pg_'`
 
 const listObjects = `SELECT c.relkind, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind IN ('r', 'm')
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -67,8 +67,18 @@ func (s *side) reset(ctx context.Context, setup string) error {
 		}
 	}
 	quiet := "SET client_min_messages = warning;\n"
+	if s.before != nil {
+		if err := s.before(ctx, s.admin); err != nil {
+			return fmt.Errorf("empty database: %w", err)
+		}
+	}
 	if _, err := s.admin.PgConn().Exec(ctx, quiet+dropSchemas+s.expand(setup)).ReadAll(); err != nil {
 		return fmt.Errorf("set up database: %w", err)
+	}
+	if s.after != nil {
+		if err := s.after(ctx, s.admin); err != nil {
+			return fmt.Errorf("behind the setup: %w", err)
+		}
 	}
 	return s.makePairs(ctx)
 }

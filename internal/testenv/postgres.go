@@ -36,6 +36,7 @@ type PG struct {
 	cfg     pgserver.Config
 	server  *pgserver.Server
 	given   *pgconn.Config // of a server that is not ours, else nil
+	nodes   []node         // of a Citus cluster, the coordinator first, else none
 	version int
 }
 
@@ -161,7 +162,11 @@ func (pg *PG) Chown(tb testing.TB, paths ...string) {
 func (pg *PG) NewDatabase(tb testing.TB) string {
 	tb.Helper()
 	name := unique("db")
-	if err := pg.exec("CREATE DATABASE " + pgident.Quote(name)); err != nil {
+	create := func(name string) error { return pg.exec("CREATE DATABASE " + pgident.Quote(name)) }
+	if pg.nodes != nil {
+		create = pg.newCluster
+	}
+	if err := create(name); err != nil {
 		tb.Fatal("testenv: create database: ", err)
 	}
 	tb.Cleanup(func() {
@@ -173,6 +178,9 @@ func (pg *PG) NewDatabase(tb testing.TB) string {
 }
 
 func (pg *PG) dropDatabase(name string) error {
+	if pg.nodes != nil {
+		return pg.onNodes(pg.given.Database, "DROP DATABASE IF EXISTS "+pgident.Quote(name)+" WITH (FORCE)")
+	}
 	if pg.version >= 130000 {
 		return pg.exec("DROP DATABASE IF EXISTS " + pgident.Quote(name) + " WITH (FORCE)")
 	}
@@ -218,11 +226,20 @@ func (pg *PG) Connect(tb testing.TB, db, user string) *pgx.Conn {
 	return conn
 }
 
+// home is the database of statements about the whole server: a cluster makes roles
+// on all its nodes from one of its own.
+func (pg *PG) home() string {
+	if pg.nodes != nil {
+		return pg.given.Database
+	}
+	return "postgres"
+}
+
 // exec runs SQL as superuser in a session of its own.
 func (pg *PG) exec(sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, pg.DSN("postgres", pgserver.Superuser))
+	conn, err := pgconn.Connect(ctx, pg.DSN(pg.home(), pgserver.Superuser))
 	if err != nil {
 		return err
 	}
