@@ -42,8 +42,9 @@ func (g grouping) ends(file int) bool { return g.of(file) != g.of(file+1) }
 func (ld *Load) prepareTarget() error {
 	in := ld.spec.Inspection
 	ld.target = engine.Target{Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways}
+	ld.target.Pull = ld.spec.Decision.Method == rewrite.MethodPull
 	p, ok := ld.engine.(engine.Preparer)
-	if !ok || ld.spec.Decision.Method != rewrite.MethodExternal {
+	if !ok || !ld.spec.readsItself() {
 		return nil
 	}
 	results, err := ld.sess.Exec(ld.ctx, setSavepoint+p.PrepareSQL(ld.target, in.CopyEncoding)+"; "+strings.TrimSuffix(releaseSavepoint, "; "))
@@ -66,7 +67,7 @@ func (ld *Load) prepareTarget() error {
 		return nil
 	}
 	ld.target = t
-	if ld.engine.Caps().Parallel {
+	if ld.engine.Caps().Parallel && !t.Pull {
 		ld.groups = grouping{size: min(max(t.Readers, 1), maxReaders), header: ld.spec.Statement.HeaderLines > 0}
 	}
 	return nil

@@ -187,7 +187,7 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	caps := ec.ForClassify()
 	caps.External = caps.External && (!ec.Config || l.configs != nil || l.cfg.Prefer == rewrite.MethodPull)
 	caps.Prefer, caps.InBlock = l.cfg.Prefer, inBlock
-	if caps.Prefer == rewrite.MethodPull && l.pull == nil {
+	if caps.Prefer == rewrite.MethodPull && (l.pull == nil || !ec.Pull) {
 		caps.Prefer = rewrite.MethodCopy
 	}
 	d := rewrite.Classify(stmt, in, caps)

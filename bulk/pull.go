@@ -106,17 +106,11 @@ func (ld *Load) pullFile(f *file) error {
 func (ld *Load) startPull(f *file) error {
 	plan, stream, err := ld.planPull(f)
 	if err != nil {
-		if pgerr.As(err) == nil && !errors.Is(err, engine.ErrUnsupported) && !errors.Is(err, errPlan) {
-			return err
-		}
 		ld.log.Warn("plan load by gpfdist, going on natively", "error", err)
 		return ld.goNative(rewrite.ReasonFallbackEngine)
 	}
 	p := &pull{stream: stream, began: time.Now(), done: make(chan struct{})}
-	sql := plan.SQL()
-	if !ld.run.savepoint {
-		sql = setSavepoint + sql
-	}
+	sql := setSavepoint + plan.SQL()
 	ld.run.pull, ld.run.savepoint, ld.run.loaded = p, true, false
 	go func() {
 		p.results, p.err = ld.execLong(sql)
@@ -129,24 +123,8 @@ func (ld *Load) startPull(f *file) error {
 // errPullEnded fails a stream whose statement has ended: nobody reads it.
 var errPullEnded = errors.New("the statement that pulls the rows has ended")
 
-// planPull sets the savepoint and asks what the engine must know, and returns the
-// statement with a stream for it.
+// planPull returns the statement with a stream for it.
 func (ld *Load) planPull(f *file) (engine.Plan, *gpfdist.Stream, error) {
-	t := ld.target
-	t.Pull = true
-	if p, ok := ld.engine.(engine.Preparer); ok {
-		ld.run.savepoint, ld.run.loaded = true, false
-		results, err := ld.exec(setSavepoint + p.PrepareSQL(t, ld.spec.Statement.Encoding))
-		if err != nil {
-			ld.run.savepoint = len(results) > 0
-			return engine.Plan{}, nil, err
-		}
-		if last := results[len(results)-1]; len(last.Rows) != 1 {
-			return engine.Plan{}, nil, fmt.Errorf("%w: the catalogs gave no row", errPlan)
-		} else if t, err = p.Prepare(t, last.Rows[0]); err != nil {
-			return engine.Plan{}, nil, err
-		}
-	}
 	stream, err := ld.l.pull.Open("COPY " + ld.spec.Inspection.Table)
 	if err != nil {
 		return engine.Plan{}, nil, fmt.Errorf("%w: %w", errPlan, err)
@@ -154,7 +132,7 @@ func (ld *Load) planPull(f *file) (engine.Plan, *gpfdist.Stream, error) {
 	stmt := *ld.spec.Statement
 	stmt.Header, stmt.HeaderMatch, stmt.HeaderLines = false, false, 0
 	group := engine.Group{Files: []engine.File{{ProcessID: ld.id, Number: f.number}}, EOL: lineEndAt(f.held, f.blocks[0].off), Pull: stream.URL()}
-	plan, err := ld.engine.Plan(t, &stmt, ld.sealSession(), group, nil, time.Time{})
+	plan, err := ld.engine.Plan(ld.target, &stmt, ld.sealSession(), group, nil, time.Time{})
 	if err != nil {
 		stream.Close()
 		return engine.Plan{}, nil, fmt.Errorf("%w: %w", errPlan, err)

@@ -17,6 +17,8 @@ type Caps struct {
 	// Slow are those of Formats that the server's COPY takes much faster than an
 	// external table gives them, measured.
 	Slow []rewrite.Format
+	// Pull says that the server's segments can pull rows by Group.Pull.
+	Pull bool
 	// InstallNeeded: plans are made of functions of schema pgbulk, so External
 	// works only where it is installed; Close writes the files' import rows, and
 	// what is acknowledged when staged can be imported. Without it External works

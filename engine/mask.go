@@ -6,15 +6,19 @@ import "regexp"
 // a URL: a blank or a quote.
 var queries = regexp.MustCompile(`(?i)(https?://[^\s'"<>?]*)\?[^\s'"<>]*`)
 
+// tokens matches the path of every gpfdist URL.
+var tokens = regexp.MustCompile(`(?i)(gpfdists?://[^\s'"<>/]*/)[^\s'"<>,):]+`)
+
 // credentials matches the words of an s3 LOCATION that are secret, and a quoted
 // literal's end.
 var credentials = regexp.MustCompile(`(?i)\b((?:accessid|secret|token|access_key|secret_key|session_token)\s*=\s*)[^\s'",)]+`)
 
 // MaskURL returns text without secrets of ours: the query of every URL is replaced by
 // "***", where the secret of a pre-signed URL stands, and so are the credentials in
-// the LOCATION of an external table. Servers name the program that failed, and so its
+// the LOCATION of an external table, and the path of a gpfdist URL. Servers name the program that failed, and so its
 // URL, in their errors, and statements in their contexts. Whatever of a server's is
 // logged, shown or kept goes through this one function.
 func MaskURL(text string) string {
-	return credentials.ReplaceAllString(queries.ReplaceAllString(text, "${1}?***"), "${1}***")
+	text = tokens.ReplaceAllString(queries.ReplaceAllString(text, "${1}?***"), "${1}***")
+	return credentials.ReplaceAllString(text, "${1}***")
 }

@@ -12,6 +12,7 @@ func TestMaskURL(t *testing.T) {
 		"(http://a/b?c=d?e)":                                                "(http://a/b?***",
 		"LOCATION ('s3://h/b/p/ accessid=AK secret=a+/= token=x region=r')": "LOCATION ('s3://h/b/p/ accessid=*** secret=*** token=*** region=r')",
 		`SECRET = abc, Token=y" (tokens=3 secretary=4)`:                     `SECRET = ***, Token=***" (tokens=3 secretary=4)`,
+		"could not open gpfdist://h:1/0f0f: (gpfdist://[::1]:2/ab, x)":      "could not open gpfdist://h:1/***: (gpfdist://[::1]:2/***, x)",
 	} {
 		if got := MaskURL(text); got != want {
 			t.Errorf("got %s, want %s", got, want)

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,8 @@ type Config struct {
 	// Address is the HOST:PORT that segments reach it under. Default is where it
 	// listens, which has to be one address then.
 	Address string
+	// Networks may connect; others are closed at once. Empty: all.
+	Networks []netip.Prefix
 	// HeaderTimeout is how long a request may take to come. Default 10 seconds.
 	HeaderTimeout time.Duration
 	// MaxHeaderBytes bounds a request's headers; a segment sends about 1 KiB.
@@ -209,14 +213,27 @@ func (s *Server) refuse(w http.ResponseWriter, e *httpError) {
 	http.Error(w, e.why, e.code)
 }
 
-// count closes connections beyond the limit.
+// count closes connections beyond the limit, or from elsewhere.
 func (s *Server) count(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		if s.conns.Add(1) > int64(s.cfg.MaxConns) {
+		if s.conns.Add(1) > int64(s.cfg.MaxConns) || !s.allowed(c) {
 			_ = c.Close()
 		}
 	case http.StateClosed, http.StateHijacked:
 		s.conns.Add(-1)
 	}
+}
+
+// allowed says whether a connection comes from where segments are.
+func (s *Server) allowed(c net.Conn) bool {
+	if len(s.cfg.Networks) == 0 {
+		return true
+	}
+	from, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	ip, _ := netip.AddrFromSlice(from.IP)
+	return slices.ContainsFunc(s.cfg.Networks, func(n netip.Prefix) bool { return n.Contains(ip.Unmap()) })
 }

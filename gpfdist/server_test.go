@@ -1,10 +1,12 @@
 package gpfdist
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +88,25 @@ func TestTooManyConnections(t *testing.T) {
 	for { // until the server has seen it
 		if err := dial(t, s, ask{path: path, segment: 1, of: 2}.text()).open(); err == nil {
 			break
+		}
+	}
+}
+
+// TestNetworks: who comes from elsewhere is not heard.
+func TestNetworks(t *testing.T) {
+	t.Parallel()
+	for network, served := range map[string]bool{"10.0.0.0/8": false, "127.0.0.0/8": true, "::/0": false} {
+		s := newServer(t, Config{Networks: []netip.Prefix{netip.MustParsePrefix(network)}})
+		_, path := newStream(t, s)
+		c, err := net.Dial("tcp", s.Address())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, ask{path: path, segment: 0, of: 1}.text()) // may be closed by now
+		p := &peer{conn: c, in: bufio.NewReader(c)}
+		if err := p.open(); (err == nil) != served {
+			t.Errorf("from %s: %v", network, err)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (greenplum) Caps() engine.Caps {
 		Returning:     true,
 		Parallel:      true,
 		TagIsExact:    true,
+		Pull:          true,
 	}
 }
 

@@ -89,6 +89,36 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanPull: the rows come by gpfdist, from a URL that has to be one.
+func TestPlanPull(t *testing.T) {
+	t.Parallel()
+	target, stmt := testTarget(), text()
+	group := engine.Group{
+		Files: []engine.File{{ProcessID: "0e4c8a8e-0000-4000-8000-000000000001", Number: 1}}, EOL: "\n",
+		Pull: "gpfdist://[::1]:8080/0123456789abcdef",
+	}
+	plan, err := New().Plan(target, &stmt, engine.Session{}, group, nil, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const table = `"pg_temp"."pgbulk_0e4c8a8e-0000-4000-8000-000000000001_1"`
+	want := engine.Plan{
+		Open: `CREATE READABLE EXTERNAL TEMP TABLE ` + table + ` ("a" integer, "b""" character varying(3)) ` +
+			`LOCATION ('gpfdist://[::1]:8080/0123456789abcdef') FORMAT 'TEXT' (DELIMITER '	' NULL E'\\N' ESCAPE E'\\' NEWLINE 'LF') ENCODING 'UTF8'`,
+		Insert: `INSERT INTO "pub'lic"."t""x" ("a", "b""") SELECT "a", "b""" FROM ` + table,
+		Close:  "DROP EXTERNAL TABLE " + table,
+	}
+	if plan != want {
+		t.Errorf("got %s\nwant %s", plan.SQL(), want.SQL())
+	}
+	for _, bad := range []string{"http://a/b", "gpfdist://a:1/ff ff", "gpfdist://a:1/f#transform=x", "gpfdist://a:1/", "gpfdist://a'/ff"} {
+		group.Pull = bad
+		if _, err := New().Plan(target, &stmt, engine.Session{}, group, nil, time.Time{}); !errors.Is(err, engine.ErrUnsupported) {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	type args struct {

@@ -14,7 +14,7 @@ var edges = map[string][]string{
 	"cmd/pgbulkproxy": {"internal/admin", "internal/config", "internal/doctor", "internal/install", "internal/pgerr", "internal/pgident", "internal/pgserver", "internal/proxy", "engine", "engine/check", "engine/postgres", "engine/registry", "engine/sealed", "rewrite", "rewrite/values", "checkpoint", "routing"},
 
 	// The one place where everything is put together.
-	"internal/proxy": {"wire", "wire/handshake", "bulk", "rewrite", "engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr", "internal/s3conf"},
+	"internal/proxy": {"wire", "wire/handshake", "bulk", "gpfdist", "rewrite", "engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr", "internal/s3conf"},
 
 	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
 	"wire/handshake": {"wire/frame", "internal/pgerr"},

@@ -131,20 +131,26 @@ type StoreLimit struct {
 
 // Greenplum configures how engine greenplum has the segments read.
 type Greenplum struct {
-	// Reader is auto (as Load.Method says), copy or s3. Default auto.
+	// Reader is auto (as Load.Method says), copy, s3 or gpfdist. Default auto.
 	Reader string
 	// Listen is the HOST:PORT where the segments fetch what they need to read S3.
 	// Empty: they read nothing from S3.
 	Listen string
 	// Advertise is the HOST:PORT by which they reach it. Empty: Listen.
 	Advertise string
+	// GpfdistListen is the HOST:PORT where they pull rows by the gpfdist protocol,
+	// and GpfdistAdvertise where they reach it. Empty: they don't; GpfdistListen.
+	GpfdistListen, GpfdistAdvertise string
 	// Segments are the networks that the segments come from, with commas between.
 	// Empty: any.
 	Segments string
 }
 
 // The values of Greenplum.Reader besides MethodAuto and MethodCopy.
-const ReaderS3 = "s3"
+const (
+	ReaderS3      = "s3"
+	ReaderGpfdist = "gpfdist"
+)
 
 // Insert configures multi-row INSERT.
 type Insert struct {

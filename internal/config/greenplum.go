@@ -10,8 +10,8 @@ import (
 
 func greenplumKeys() []Key {
 	return []Key{
-		{Name: "greenplum.reader", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, MethodCopy, ReaderS3},
-			Doc:   "How engine greenplum brings rows in: auto (as load.method says), copy (through the coordinator), or s3 (the segments read the staged files; needs greenplum.listen).",
+		{Name: "greenplum.reader", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, MethodCopy, ReaderS3, ReaderGpfdist},
+			Doc:   "How engine greenplum brings rows in: auto (as load.method says), copy (through the coordinator), s3 (the segments read the staged files; needs greenplum.listen), or gpfdist (the segments pull the rows from the proxy while they come; needs greenplum.gpfdist_listen).",
 			field: func(c *Config) any { return &c.Greenplum.Reader }},
 		{Name: "greenplum.listen", Kind: String,
 			Doc:   "HOST:PORT where the segments fetch what they need to read S3, by URLs that live as long as the statement of a load. Empty: they do not read S3.",
@@ -19,8 +19,14 @@ func greenplumKeys() []Key {
 		{Name: "greenplum.advertise", Kind: String,
 			Doc:   "HOST:PORT by which the segments reach greenplum.listen. Empty: the same.",
 			field: func(c *Config) any { return &c.Greenplum.Advertise }},
+		{Name: "greenplum.gpfdist_listen", Kind: String,
+			Doc:   "HOST:PORT where the segments pull rows by the gpfdist protocol, by URLs that live as long as the statement of a load. Empty: they don't.",
+			field: func(c *Config) any { return &c.Greenplum.GpfdistListen }},
+		{Name: "greenplum.gpfdist_advertise", Kind: String,
+			Doc:   "HOST:PORT by which the segments reach greenplum.gpfdist_listen. Empty: the same.",
+			field: func(c *Config) any { return &c.Greenplum.GpfdistAdvertise }},
 		{Name: "greenplum.segments", Kind: String,
-			Doc:   "The networks that the segments come from (10.1.0.0/16, with commas between); others can't fetch from greenplum.listen. Empty: whoever knows the URL can.",
+			Doc:   "The networks that the segments come from (10.1.0.0/16, with commas between); others can't fetch from greenplum.listen or greenplum.gpfdist_listen. Empty: whoever knows the URL can.",
 			field: func(c *Config) any { return &c.Greenplum.Segments }},
 	}
 }
@@ -47,23 +53,38 @@ func (g Greenplum) Networks() ([]netip.Prefix, error) {
 
 func (c Config) validateGreenplum() error {
 	g := c.Greenplum
-	for name, value := range map[string]string{"listen": g.Listen, "advertise": g.Advertise} {
-		if value == "" {
-			continue
-		}
-		if _, _, err := hostPort(value); err != nil {
-			return fmt.Errorf("greenplum.%s: %w", name, err)
+	for name, pair := range map[string][2]string{"": {g.Listen, g.Advertise}, "gpfdist_": {g.GpfdistListen, g.GpfdistAdvertise}} {
+		if err := validateReach(name, pair[0], pair[1]); err != nil {
+			return err
 		}
 	}
 	if _, err := g.Networks(); err != nil {
 		return fmt.Errorf("greenplum.segments: %w", err)
 	}
-	if g.Listen == "" && g.Reader == ReaderS3 {
+	switch {
+	case g.Listen == "" && g.Reader == ReaderS3:
 		return errors.New("greenplum.reader: s3 needs greenplum.listen")
+	case g.GpfdistListen == "" && g.Reader == ReaderGpfdist:
+		return errors.New("greenplum.reader: gpfdist needs greenplum.gpfdist_listen")
 	}
-	host, _, _ := net.SplitHostPort(g.Listen)
-	if ip, err := netip.ParseAddr(host); g.Listen != "" && g.Advertise == "" && (host == "" || err == nil && ip.IsUnspecified()) {
-		return errors.New("greenplum.advertise: is required where greenplum.listen is every address")
+	return nil
+}
+
+// validateReach checks where a server listens and where segments find it.
+func validateReach(name, listen, advertise string) error {
+	if listen != "" {
+		if _, _, err := hostPort(listen); err != nil {
+			return fmt.Errorf("greenplum.%slisten: %w", name, err)
+		}
+	}
+	if advertise != "" {
+		if _, _, err := hostPort(advertise); err != nil {
+			return fmt.Errorf("greenplum.%sadvertise: %w", name, err)
+		}
+	}
+	host, _, _ := net.SplitHostPort(listen)
+	if ip, err := netip.ParseAddr(host); listen != "" && advertise == "" && (host == "" || err == nil && ip.IsUnspecified()) {
+		return fmt.Errorf("greenplum.%sadvertise: is required where greenplum.%slisten is every address", name, name)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ func TestDifferentialGreenplum(t *testing.T) {
 	}{
 		{"staged", false, nil},
 		{"extended", true, nil},
+		{"gpfdist", false, byGpfdist},
 		{"held", false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
+	"github.com/pgbulkproxy/pgbulkproxy/gpfdist"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
@@ -33,6 +34,9 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 	if p.cfg.AutoInstall {
 		p.dbs.installSQL = installer.SQL(eng, "") // the service role is the superuser that runs it
 	}
+	if err := p.openPull(reg); err != nil {
+		return err
+	}
 	p.sweeper = bulk.NewSweeper(p.bucket, p.cfg.Sweep.Grace, p.cfg.Sweep.Interval, p.dbs.ledgers, p.log)
 	p.sweeper.Keep, p.sweeper.Labels = p.cfg.Sweep.Keep == config.KeepAlways, p.cfg.Label.Retention
 	p.sweeper.Uploads = p.bucket
@@ -48,7 +52,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: me.Owner,
 		Prefer: prefer(p.cfg),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Pull: p.pull,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})
@@ -139,6 +143,20 @@ func joinKey(a, b string) string {
 	return a + "/" + b
 }
 
+// openPull listens for segments that pull rows.
+func (p *Proxy) openPull(reg prometheus.Registerer) error {
+	g := p.cfg.Greenplum
+	if g.GpfdistListen == "" {
+		return nil
+	}
+	networks, err := g.Networks()
+	if err != nil {
+		return err
+	}
+	p.pull, err = gpfdist.Listen(gpfdist.Config{Listen: g.GpfdistListen, Address: g.GpfdistAdvertise, Networks: networks, Log: p.log, Metrics: reg})
+	return err
+}
+
 // prefer reads greenplum.reader and load.method.
 func prefer(c config.Config) rewrite.Method {
 	method := c.Load.Method
@@ -146,6 +164,8 @@ func prefer(c config.Config) rewrite.Method {
 		method = c.Greenplum.Reader
 	}
 	switch method {
+	case config.ReaderGpfdist:
+		return rewrite.MethodPull
 	case config.MethodExternal, config.ReaderS3:
 		return rewrite.MethodExternal
 	case config.MethodCopy:

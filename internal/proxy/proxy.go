@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/gpfdist"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/loaderconfig"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/s3conf"
@@ -36,6 +37,7 @@ type Proxy struct {
 	bucket  *store.Bucket // nil when relaying only
 	loader  *bulk.Loader
 	sweeper *bulk.Sweeper
+	pull    *gpfdist.Server // nil where no segments pull rows
 	// importer brings in what was acknowledged when staged.
 	importer *bulk.Importer
 	source   *loaderconfig.Source // nil where the configuration names the store
@@ -182,6 +184,9 @@ func (p *Proxy) Close() error {
 		if err := p.segments.Stop(); err != nil {
 			p.log.Warn("close", "error", err)
 		}
+	}
+	if p.pull != nil {
+		p.pull.Close()
 	}
 	if p.stopWork != nil {
 		p.stopWork()
