@@ -153,9 +153,14 @@ func (p *patient) checkLedger(ctx context.Context) error {
 	return known(checkpoint.NewPostgres(p.session.conn).Check(ctx))
 }
 
-// engineChecks are those of the engine in effect.
+// engineChecks are those of the engine in effect: postgres, as the proxy assumes, where
+// it is to be found out and the server did not answer.
 func (p *patient) engineChecks() []check.Check {
-	row, ok := registry.Find(p.env.Engine)
+	name := p.env.Engine
+	if name == config.EngineAuto {
+		name = config.EnginePostgres
+	}
+	row, ok := registry.Find(name)
 	if !ok || row.Checks == nil || p.env.Open == nil {
 		return nil
 	}
