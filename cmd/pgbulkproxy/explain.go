@@ -14,7 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
-	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
@@ -25,7 +24,7 @@ import (
 // query and never the statement.
 type explainCmd struct {
 	DSN    string `name:"dsn" help:"Database and role that the client would use." required:"" placeholder:"DSN"`
-	Engine string `help:"The proxy's engine: ${engines}." default:"postgres"`
+	Engine string `help:"The proxy's engine: auto, ${engines}." default:"auto"`
 	JSON   bool   `name:"json" help:"Print JSON."`
 	SQL    string `arg:"" name:"sql" help:"The statement."`
 }
@@ -52,16 +51,16 @@ type explanation struct {
 
 // Run implements the command.
 func (c *explainCmd) Run(a *app) error {
-	e, err := registry.ByName(c.Engine)
-	if err != nil {
-		return fmt.Errorf("explain: %w", err)
-	}
 	return a.untilSignal(func(ctx context.Context) error {
 		conn, err := connect(ctx, c.DSN)
 		if err != nil {
 			return fmt.Errorf("explain: %w", err)
 		}
 		defer conn.Close(context.WithoutCancel(ctx))
+		e, err := engineFor(ctx, conn, c.Engine)
+		if err != nil {
+			return fmt.Errorf("explain: %w", err)
+		}
 		x, err := explain(ctx, conn, e, c.SQL)
 		if err != nil {
 			return fmt.Errorf("explain: %w", err)
