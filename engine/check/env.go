@@ -79,11 +79,13 @@ type Env struct {
 	Upstream string
 	Dial     func(ctx context.Context) error
 
-	// OpenStore opens the store, once; StoreURL names it without secrets.
-	OpenStore func(ctx context.Context) (Store, error)
-	StoreURL  string
-	Store     Store
-	Fetch     Fetch
+	// OpenStore opens the store, once; StoreURL names it without secrets, StoreEndpoint
+	// is the URL of its server.
+	OpenStore     func(ctx context.Context) (Store, error)
+	StoreURL      string
+	StoreEndpoint string
+	Store         Store
+	Fetch         Fetch
 	// Key is where an object may be put; URLTTL the life of pre-signed URLs.
 	Key    string
 	URLTTL time.Duration
@@ -93,9 +95,9 @@ type Env struct {
 	CheckLedger    func(ctx context.Context) error
 	// Role is the role of clients whose privileges are looked at; "" is none.
 	Role string
-	// Listen is the address at which segments fetch from the proxy, as they see it;
-	// "" where the engine has none.
-	Listen string
+	// Reader is the setting greenplum.reader. Listen is the address at which segments
+	// fetch from the proxy by it, as they see it; "" where they do not.
+	Reader, Listen string
 
 	Limits Limits
 	// Now is the proxy's clock.

@@ -43,7 +43,7 @@ func Rows() []Row {
 		{Name: "citus", New: citus.New, Tested: "Citus 13.2 on PostgreSQL 15",
 			Detect: check.DetectCitus, Checks: sealed.Checks},
 		{Name: "greenplum", New: greenplum.New, Tested: "Greenplum 6.24; not 7, nor Cloudberry",
-			Detect: check.DetectGreenplum},
+			Detect: check.DetectGreenplum, Checks: greenplum.Checks},
 		{Name: "relyt", New: relyt.New, Detect: check.DetectRelyt},
 	}
 }

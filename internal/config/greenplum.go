@@ -31,6 +31,24 @@ func greenplumKeys() []Key {
 	}
 }
 
+// Reach is the address at which the segments reach the proxy by Reader, or "" where
+// they have nothing to fetch there.
+func (g Greenplum) Reach() string {
+	first := func(advertise, listen string) string {
+		if advertise != "" {
+			return advertise
+		}
+		return listen
+	}
+	switch g.Reader {
+	case ReaderS3:
+		return first(g.Advertise, g.Listen)
+	case ReaderGpfdist:
+		return first(g.GpfdistAdvertise, g.GpfdistListen)
+	}
+	return ""
+}
+
 // Networks parses Segments.
 func (g Greenplum) Networks() ([]netip.Prefix, error) {
 	var out []netip.Prefix

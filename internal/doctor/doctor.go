@@ -80,6 +80,7 @@ func (p *patient) prepare(o Options) {
 		Fetch: fetch, URLTTL: cfg.Load.URLTTL,
 		InstallVersion: sealed.InstallVersion, CheckLedger: p.checkLedger,
 		Role: o.Role, Now: o.Now,
+		Reader: cfg.Greenplum.Reader, Listen: cfg.Greenplum.Reach(),
 		Limits: check.Limits{
 			MemoryBytes: cfg.Stage.MemoryBytes, MemoryFree: memoryFree(), Files: openFiles(), MaxSessions: cfg.MaxSessions,
 		},
@@ -145,7 +146,7 @@ func (p *patient) openStore(ctx context.Context) (check.Store, error) {
 	p.bucket = b
 	parts := slices.DeleteFunc([]string{prefix, p.cfg.Stage.Prefix}, func(s string) bool { return s == "" })
 	p.env.Key = path.Join(append(parts, "pgbulkproxy-doctor-"+strings.ToLower(rand.Text()))...)
-	p.env.StoreURL = b.URL(path.Join(parts...))
+	p.env.StoreURL, p.env.StoreEndpoint = b.URL(path.Join(parts...)), b.Config().Endpoint
 	return bucket{b}, nil
 }
 
