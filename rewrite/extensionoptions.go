@@ -24,6 +24,8 @@ func ownReaderOf(name string) ownReader {
 		return readConflictTarget
 	case "last_wins":
 		return readLastWins
+	case "compat":
+		return readCompat
 	case "mode":
 		return readMode
 	case "operation_column":
@@ -87,6 +89,15 @@ func readLastWins(c *CopyStatement, o pgquery.Option) string {
 	return ""
 }
 
+func readCompat(c *CopyStatement, o pgquery.Option) string {
+	if s, _ := text(o); !strings.EqualFold(s, "relyt") {
+		return "relyt"
+	}
+	c.Ext.Compat = true
+	c.Ext.ask(FeatureUpsert, "COPY option COMPAT")
+	return ""
+}
+
 func readMode(c *CopyStatement, o pgquery.Option) string {
 	s, _ := text(o)
 	feature := Feature(strings.ToLower(s))
@@ -128,7 +139,12 @@ func (c *CopyStatement) finishOwn() {
 		return
 	}
 	merge := x.Mode == LoadMerge
+	if x.Compat && x.Mode == LoadAppend && !x.conflictGiven() {
+		x.Mode = LoadUpsert
+	}
 	switch {
+	case x.Compat && (merge || x.Mode == LoadOverwrite || x.LastWins || x.Mode == LoadAppend && x.OnConflict == ConflictError):
+		x.problem = "COPY option COMPAT relyt is an upsert: it needs ON_CONFLICT update or nothing, and neither LAST_WINS nor another MODE"
 	case (merge || x.Mode == LoadUpsert) && x.conflictGiven() && x.OnConflict != ConflictUpdate:
 		x.problem = "COPY options MODE upsert and merge need ON_CONFLICT update, or none"
 	case merge != (x.OperationColumn != ""):

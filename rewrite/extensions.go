@@ -17,7 +17,10 @@ type Extensions struct {
 	ConflictTarget []string
 	// LastWins: of rows of the data with the same key the last one counts.
 	LastWins bool
-	Mode     LoadMode
+	// Compat: as the original loader of Relyt upserts. Of rows of the data with the
+	// same key the first one counts, and those with NULL in the key are left out.
+	Compat bool
+	Mode   LoadMode
 	// OperationColumn is the column of the data that says what to do with its
 	// row, for LoadMerge; it is not among the statement's Columns. OperationAt is
 	// its place in the data, -1 behind all others.

@@ -36,13 +36,13 @@ func (c *CopyStatement) classifyTable(in *Inspection, x Extensions) Decision {
 		return c.refuse(&Refusal{Problem: "COPY option OPERATION_COLUMN must not be one of the table's columns"}, ReasonBadExtension)
 	}
 	if k := x.key(in); k != nil && x.ordered() && slices.ContainsFunc(k.Columns, func(n string) bool { return !slices.Contains(in.Columns, n) }) {
-		return c.refuse(&Refusal{Problem: "COPY options LAST_WINS and MODE merge need every column of the key in the data"}, ReasonBadExtension)
+		return c.refuse(&Refusal{Problem: "COPY options LAST_WINS, COMPAT and MODE merge need every column of the key in the data"}, ReasonBadExtension)
 	}
 	return Decision{Way: Stage, Method: MethodTable, Reason: ReasonUpsert, Ext: x}
 }
 
 // ordered says whether the order of the rows matters.
-func (x *Extensions) ordered() bool { return x.LastWins || x.Mode == LoadMerge }
+func (x *Extensions) ordered() bool { return x.LastWins || x.Compat || x.Mode == LoadMerge }
 
 // DataColumns are the columns of the client's data: the table's, and the one
 // that names the operation.
@@ -130,7 +130,8 @@ type transfer struct {
 	table string // the temporary one, qualified
 	key   []string
 	// ordinal and last are columns of ours: the place of a row in the data, and
-	// its place among those with its key, counted from the last.
+	// its place among those with its key, counted from the last; with Compat from the
+	// first.
 	ordinal, last string
 	nullsEqual    bool
 	// routed: rows go to the auxiliary table, too; partitioned: the temporary table
@@ -281,8 +282,12 @@ func (t *transfer) source() string {
 	case !t.x.ordered():
 		return t.table
 	}
+	direction := " DESC"
+	if t.x.Compat {
+		direction = ""
+	}
 	return "(SELECT *, pg_catalog.row_number() OVER (PARTITION BY " + pgident.List(t.key) + " ORDER BY " +
-		pgident.Quote(t.ordinal) + " DESC) AS " + pgident.Quote(t.last) + " FROM " + t.table + ") AS " + rowsAlias
+		pgident.Quote(t.ordinal) + direction + ") AS " + pgident.Quote(t.last) + " FROM " + t.table + ") AS " + rowsAlias
 }
 
 // counts is the condition for a row of source to count: it is the last of its
@@ -290,6 +295,12 @@ func (t *transfer) source() string {
 // otherwise.
 func (t *transfer) counts() string {
 	all := pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1"
+	if t.x.Compat {
+		for _, k := range t.key {
+			all += " AND " + pgident.Quote(k) + " IS NOT NULL"
+		}
+		return all
+	}
 	if t.nullsEqual {
 		return all
 	}

@@ -59,6 +59,9 @@ func changed(c upsertCase, change func(*upsertCase)) upsertCase { change(&c); re
 // lastByHand is an upsert of the last row of each key.
 const lastByHand = "INSERT INTO t (id, note) SELECT id, note FROM src s WHERE NOT EXISTS (SELECT FROM src l WHERE l.id = s.id AND l.ctid > s.ctid) ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"
 
+// compatByHand is the original loader's upsert, with the order that it left open.
+const compatByHand = "INSERT INTO t (id, note) SELECT DISTINCT ON (id) id, note FROM src WHERE id IS NOT NULL ORDER BY id, ctid ON CONFLICT (id) DO UPDATE SET note = EXCLUDED.note"
+
 // upsertCases are all of them.
 func upsertCases() []upsertCase {
 	many := upsertRows(5000)
@@ -80,6 +83,8 @@ func upserts(many string) []upsertCase {
 		plainUpsert("twice, nothing", "ON_CONFLICT nothing", again, doNothing),
 		plainUpsert("last wins", "ON_CONFLICT update, LAST_WINS", again+"5\ta\n5\tb\n", lastByHand),
 		plainUpsert("last wins of nothing", "ON_CONFLICT nothing, LAST_WINS", again, strings.Replace(lastByHand, "DO UPDATE SET note = EXCLUDED.note", "DO NOTHING", 1)),
+		plainUpsert("compat", "COMPAT relyt", again+"5\ta\n5\tb\n\\N\tx\n\\N\ty\n", compatByHand),
+		plainUpsert("compat of nothing", "COMPAT relyt, ON_CONFLICT nothing", again+"\\N\tx\n", strings.Replace(compatByHand, "DO UPDATE SET note = EXCLUDED.note", "DO NOTHING", 1)),
 		plainUpsert("null key", "ON_CONFLICT update", many+"\\N\tnull\n", doUpdate),
 		plainUpsert("null key, last wins", "ON_CONFLICT update, LAST_WINS", "3\ta\n\\N\tx\n\\N\ty\n", doUpdate),
 		plainUpsert("another key", "ON_CONFLICT update", "9\tone\n", doUpdate),
