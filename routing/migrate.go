@@ -229,9 +229,9 @@ func (m *migration) run(ctx context.Context) error {
 	}
 	m.result.Plan = plan
 	m.notify("")
-	limit := m.opts.BatchRows
-	if limit <= 0 {
-		limit = m.batchRows
+	limit := m.batchRows
+	if m.opts.BatchRows > 0 {
+		limit = batchLimit{small: m.opts.BatchRows}
 	}
 	if len(plan.Moves) > 0 {
 		if err := m.awaitProxies(ctx); err != nil {

@@ -120,15 +120,18 @@ func newMigrationSQL(p pairNames, f *pairFacts) migrationSQL {
 	return q
 }
 
-// batchRows is how many rows of small groups are moved at once, if nobody says.
+// batchRows is how many rows of several groups are moved at once, if nobody says.
 // Their loads wait for it: 100,000 rows take about a second. Where no index finds
-// a group, every batch reads the table twice, which costs as much as to move some
-// tenth of it; so it is a third then.
-func batchRows(f *pairFacts) int64 {
+// a group, every batch reads the table twice, the second and later ones with the
+// rows that were deleted before, which costs as much as to move a quarter of it; so
+// it is a half then. An index does not help with groups that have rows on every
+// page, as giant ones do.
+func batchRows(f *pairFacts) batchLimit {
+	half := max(minBatchRows, int64(f.Tuples/2))
 	if f.Indexed && (exactTypes[f.Type] || textTypes[f.Type]) {
-		return minBatchRows
+		return batchLimit{small: minBatchRows, giant: half, share: max(minBatchRows, int64(f.Tuples/50))}
 	}
-	return max(minBatchRows, int64(f.Tuples/3))
+	return batchLimit{small: half}
 }
 
 const minBatchRows = 100_000

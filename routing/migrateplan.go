@@ -103,15 +103,26 @@ func belongsToAux(g groupState, o MigrateOptions) bool {
 // own in the server's shared table of locks.
 const maxBatchGroups = 100
 
+// batchLimit says how many rows of several groups may be moved at once: small, or
+// giant where each of the groups has at least share rows; share 0 is never.
+type batchLimit struct{ small, giant, share int64 }
+
+func (l batchLimit) of(m Move) int64 {
+	if l.share > 0 && m.Rows >= l.share {
+		return l.giant
+	}
+	return l.small
+}
+
 // batches cuts moves into runs for one transaction each: of one direction, and
-// of rows up to limit unless it is one group alone.
-func batches(moves []Move, limit int64) [][]Move {
+// of rows up to limit unless it is one group alone. The largest groups come first.
+func batches(moves []Move, limit batchLimit) [][]Move {
 	var all [][]Move
 	var rows int64
 	for _, m := range moves {
 		last := len(all) - 1
 		if last < 0 || m.Null || all[last][0].Null || all[last][0].ToAux != m.ToAux ||
-			rows+m.Rows > limit || len(all[last]) >= maxBatchGroups {
+			rows+m.Rows > limit.of(m) || len(all[last]) >= maxBatchGroups {
 			all, rows = append(all, nil), 0
 			last++
 		}

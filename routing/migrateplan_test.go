@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -73,7 +74,7 @@ func TestBatches(t *testing.T) {
 		{Group: "e", Rows: 1}, {Null: true, Rows: 1}, {Group: "f"},
 	}
 	var got []string
-	for _, batch := range batches(moves, 10) {
+	for _, batch := range batches(moves, batchLimit{small: 10}) {
 		var ids []string
 		for _, m := range batch {
 			ids = append(ids, showMove(m))
@@ -83,8 +84,16 @@ func TestBatches(t *testing.T) {
 	if want := "a>50|b>6 c>4|d>1|e<1|NULL<1|f<0"; strings.Join(got, "|") != want {
 		t.Errorf("got %q, want %q", strings.Join(got, "|"), want)
 	}
+	giants := []Move{{Rows: 50}, {Rows: 40}, {Rows: 30}, {Rows: 9}, {Rows: 1}, {Rows: 1}}
+	var sizes []int
+	for _, batch := range batches(giants, batchLimit{small: 10, giant: 90, share: 10}) {
+		sizes = append(sizes, len(batch))
+	}
+	if !slices.Equal(sizes, []int{2, 1, 2, 1}) {
+		t.Errorf("batches of %v groups", sizes)
+	}
 	many := make([]Move, maxBatchGroups+1)
-	if n := len(batches(many, 10)); n != 2 {
+	if n := len(batches(many, batchLimit{small: 10})); n != 2 {
 		t.Errorf("%d groups are %d batches", len(many), n)
 	}
 }

@@ -23,12 +23,12 @@ type side struct {
 // migrationSQL makes the statements of one pair's migration.
 type migrationSQL struct {
 	main, aux side
-	batchRows int64    // unless the user says
-	typ       string   // the routing column's type as pg_catalog names it: "int8"
-	routes    string   // the routing table
-	auxName   string   // what a new route says
-	auxNames  []string // all that means the auxiliary table in a route
-	mainNames []string // all that means the main table
+	batchRows batchLimit // unless the user says
+	typ       string     // the routing column's type as pg_catalog names it: "int8"
+	routes    string     // the routing table
+	auxName   string     // what a new route says
+	auxNames  []string   // all that means the auxiliary table in a route
+	mainNames []string   // all that means the main table
 	keys      []pairKey
 }
 

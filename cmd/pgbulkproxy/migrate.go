@@ -21,7 +21,7 @@ type migrateCmd struct {
 	Threshold int64    `help:"Groups with at least so many rows belong into the auxiliary table." placeholder:"N"`
 	Back      bool     `help:"Move groups from the auxiliary table back to the main one: those with fewer rows than --threshold, or all without it."`
 	DryRun    bool     `help:"Only say what would be moved. Changes nothing."`
-	BatchRows int64    `help:"Move groups together up to so many rows in one transaction, for which their loads wait. Default: 100000, or a third of the table where no index on the routing column finds a group's rows." placeholder:"N"`
+	BatchRows int64    `help:"Move groups together up to so many rows in one transaction, for which their loads wait. Default: 100000, or half of the table for groups with a fiftieth of it each, and where no index on the routing column finds a group's rows." placeholder:"N"`
 	Column    string   `help:"The routing column of tables that have neither routing_id nor group_id, as the proxy's routing.column." placeholder:"NAME"`
 	JSON      bool     `name:"json" help:"Print JSON, one object a table."`
 }

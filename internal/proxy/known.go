@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,8 +38,9 @@ type knownDatabase struct {
 	known    rewrite.Known
 	sessions int // under knownTables.mu
 	// The rest is run's own.
-	leased   bool // a lease was asked for
-	unseen   bool // names are not in the lease yet
+	names    []string // as published
+	leased   bool     // a lease was asked for
+	unseen   bool     // names are not in the lease yet
 	complain bool
 }
 
@@ -74,20 +76,31 @@ func (r *knownTables) Known(database string) (known *rewrite.Known, ended func()
 // what sessions know: a migration may wait for it.
 const unseenBeat = 200 * time.Millisecond
 
+// peekBeat is how often the names are compared with those that are known, between two
+// renewals: a migration that makes the first routes of a table waits for it.
+const peekBeat = time.Second
+
 // run reads until ctx ends.
 func (r *knownTables) run(ctx context.Context) {
 	beat := max(r.lease/3, 10*time.Millisecond)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for renew := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
 		case <-timer.C:
 		}
-		next := beat
+		all := !time.Now().Before(renew)
+		if all {
+			renew = time.Now().Add(beat)
+		}
+		next := min(peekBeat, time.Until(renew))
 		for name, db := range r.inUse() {
+			if !all && !db.unseen && !r.changed(ctx, name, db) {
+				continue
+			}
 			err := r.refresh(ctx, name, db)
 			if err != nil && ctx.Err() == nil && !db.complain {
 				r.log.Warn("read the names of routed tables, every INSERT is inspected", "database", name, "error", err)
@@ -99,6 +112,22 @@ func (r *knownTables) run(ctx context.Context) {
 		}
 		timer.Reset(next)
 	}
+}
+
+// changed says whether the names of a database are others than those that are known.
+// An error is for the next renewal to tell.
+func (r *knownTables) changed(ctx context.Context, name string, db *knownDatabase) bool {
+	if db.known.Set() == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	pool, err := r.dbs.poolOf(ctx, name)
+	if err != nil {
+		return false
+	}
+	names, err := checkpoint.NewPostgres(pool).RoutedNames(ctx)
+	return err == nil && !slices.Equal(slices.Sorted(slices.Values(names)), db.names)
 }
 
 // inUse returns the databases that have sessions, or where loads have made the
@@ -135,6 +164,7 @@ func (r *knownTables) refresh(ctx context.Context, name string, db *knownDatabas
 		return err
 	}
 	db.known.Publish(names)
+	db.names = slices.Sorted(slices.Values(names))
 	renewed := time.Now() // the server's clock may only count from later on
 	err = ledger.Renew(ctx, r.me.Owner, r.lease)
 	if errors.Is(err, checkpoint.ErrNoLease) {
