@@ -100,7 +100,7 @@ func TestStagedReadBackFails(t *testing.T) {
 		puts.Store(2)
 		blind.Store(true)
 		must(t, c, block)
-		o := copyIn(c, copyText, bytes.NewReader(generate(20000, func(i int) string { return strconv.Itoa(10000+i) + "\tlonger than one file\n" })))
+		o := copyIn(c, copyText, bytes.NewReader(generate(60000, func(i int) string { return strconv.Itoa(10000+i) + "\tlonger than one file\n" })))
 		if o.err == nil || o.err.Code != "58000" || o.err.Hint == "" {
 			t.Errorf("a later file can't be staged, and none read back: %s", o)
 		}
