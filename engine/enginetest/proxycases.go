@@ -9,7 +9,7 @@ import (
 
 // proxyCases are what clients send.
 func proxyCases(c ProxyConfig) []proxyCase {
-	types := "CREATE TABLE v (a int, n numeric, f float8, l bool, d date, z timestamptz, i interval, j json, x bytea, r int[], s text)" + c.Distribute
+	types := "CREATE TABLE v (a int, n numeric, f float8, l bool, d date, z timestamptz, i interval, j json, x bytea, r int[], s text)" + c.distribute("v")
 	values := "1\t1.50\t1e300\tt\t2024-02-29\t2024-01-01 00:00:00+00\t1 day\t{\"a\": 1}\t\\\\x00ff\t{1,NULL}\té\\t\\\\N\n" +
 		"2" + strings.Repeat("\t\\N", 10) + "\n3" + strings.Repeat("\t\\N", 9) + "\tnull\n4" + strings.Repeat("\t\\N", 9) + "\t\n"
 	large := step{"COPY t FROM STDIN", rowsOf(0, cmp.Or(c.Rows, 40_000))}

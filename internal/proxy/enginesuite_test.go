@@ -9,48 +9,50 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
-// TestEngines runs the suite of whole proxies with each engine that reads
-// PostgreSQL.
+// TestEngines runs the suite of whole proxies for the engines of PostgreSQL.
 func TestEngines(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"postgres", "plain"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t, Options{}, func(c *config.Config) {
-				c.Engine, c.Stage.MinBytes, c.Stage.FileBytes = name, 0, 256<<10
-			})
-			runEngine(t, b, name, "")
+			b := newBed(t, Options{}, staging(name))
+			runEngine(t, b, name, nil, nil)
 		})
 	}
 }
 
-// TestEngineGiven runs it where a server is given.
-func TestEngineGiven(t *testing.T) {
+// TestEngineGreenplum runs it on a cluster.
+func TestEngineGreenplum(t *testing.T) {
 	t.Parallel()
-	for _, x := range []struct{ engine, variable, distribute string }{
-		{"greenplum", "PGBULK_TEST_GREENPLUM_DSN", " DISTRIBUTED BY (a)"},
-		{"citus", "PGBULK_TEST_CITUS_DSN", ""},
-	} {
-		t.Run(x.engine, func(t *testing.T) {
-			t.Parallel()
-			if _, err := registry.ByName(x.engine); err != nil {
-				t.Skip("no such engine yet")
-			}
-			b := newPlainBed(t, testenv.Given(t, x.variable), Options{}, func(c *config.Config) {
-				c.Engine, c.Stage.MinBytes, c.Stage.FileBytes = x.engine, 0, 256<<10
-			})
-			runEngine(t, b, x.engine, x.distribute)
-		})
-	}
+	b := newPlainBed(t, testenv.Greenplum(t), Options{}, staging("greenplum"))
+	runEngine(t, b, "greenplum", func(string) string { return " DISTRIBUTED BY (a)" }, map[string]string{
+		"overwrite": "refused on Greenplum 6: what it asks about the table is not in its catalogs",
+	})
 }
 
-func runEngine(t *testing.T, b *bed, name, distribute string) {
+// TestEngineCitus runs it on a cluster, with distributed tables.
+func TestEngineCitus(t *testing.T) {
+	t.Parallel()
+	b := newPlainBed(t, testenv.Citus(t), Options{}, staging("citus"))
+	installCitus(t, b.pg, b.db)
+	runEngine(t, b, "citus", func(table string) string { return "; SELECT create_distributed_table('" + table + "', 'a')" }, map[string]string{
+		"reject limit": "open defect: bad rows can't be skipped in distributed tables, the load fails with XX000",
+		"savepoints":   "open defect: a COPY that fails in a block leaves a worker's transaction aborted behind ROLLBACK TO",
+	})
+}
+
+// staging stages the smallest load, in small files.
+func staging(name string) func(*config.Config) {
+	return func(c *config.Config) { c.Engine, c.Stage.MinBytes, c.Stage.FileBytes = name, 0, 256<<10 }
+}
+
+func runEngine(t *testing.T, b *bed, name string, distribute func(string) string, except map[string]string) {
 	t.Helper()
 	e, err := registry.ByName(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	enginetest.RunProxy(t, enginetest.ProxyConfig{
-		Proxy: b.via(), Direct: b.pg.TCPDSN(b.db, "postgres"), Caps: e.Caps(), Distribute: distribute,
+		Proxy: b.via(), Direct: b.pg.TCPDSN(b.db, "postgres"), Caps: e.Caps(), Distribute: distribute, Except: except,
 	})
 }
