@@ -38,19 +38,11 @@ func (citus) Caps() engine.Caps {
 // Plan implements engine.Engine: it is that of engine postgres. The coordinator
 // reads the program's output, and sends each row to the shard where it belongs.
 func (citus) Plan(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, g engine.Group, key []byte, expires time.Time) (engine.Plan, error) {
-	f, err := g.One()
-	if err != nil {
-		return engine.Plan{}, err
-	}
-	open, err := sealed.OpenSQL(t, stmt, s, f, key, expires)
+	p, err := sealed.Plan(t, stmt, s, g, key, expires)
 	if err != nil {
 		return engine.Plan{}, fmt.Errorf("engine citus: %w", err)
 	}
-	closing, err := sealed.CloseSQL(s, f, key)
-	if err != nil {
-		return engine.Plan{}, fmt.Errorf("engine citus: %w", err)
-	}
-	return engine.Plan{Open: open, Insert: sealed.InsertSQL(t, f), Close: closing}, nil
+	return p, nil
 }
 
 // The extension would run our DDL on the workers, too.

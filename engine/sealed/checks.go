@@ -97,7 +97,7 @@ func readAsServer(ctx context.Context, e *check.Env, url string) (string, error)
 	f := engine.File{ProcessID: newProcessID(), Number: 1, URL: url, First: true, Records: 1}
 	stmt := rewrite.CopyStatement{Format: rewrite.FormatText, Delimiter: '\t', Null: `\N`}
 	s := engine.Session{Database: e.Session.Database, BackendPID: e.Session.PID, Role: e.Session.Role}
-	open, err := OpenSQL(t, &stmt, s, f, key, e.Now().Add(e.URLTTL))
+	open, err := openSQL(t, &stmt, s, f, key, e.Now().Add(e.URLTTL))
 	if err != nil {
 		return "", err
 	}

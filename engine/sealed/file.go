@@ -83,9 +83,26 @@ func checkText(texts ...string) error {
 	return nil
 }
 
-// OpenSQL returns the statement that makes the external table of a file. key is
-// the database's secret (see Sealer); the message is obeyed until expires.
-func OpenSQL(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, f engine.File, key []byte, expires time.Time) (string, error) {
+// Plan returns how a group of one file is loaded by the functions of schema pgbulk.
+// key is the database's secret (see Sealer); the open message is obeyed until expires.
+func Plan(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, g engine.Group, key []byte, expires time.Time) (engine.Plan, error) {
+	f, err := g.One()
+	if err != nil {
+		return engine.Plan{}, err
+	}
+	open, err := openSQL(t, stmt, s, f, key, expires)
+	if err != nil {
+		return engine.Plan{}, err
+	}
+	closing, err := closeSQL(s, f, key)
+	if err != nil {
+		return engine.Plan{}, err
+	}
+	return engine.Plan{Open: open, Insert: insertSQL(t, f), Close: closing}, nil
+}
+
+// openSQL returns the statement that makes the external table of a file.
+func openSQL(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, f engine.File, key []byte, expires time.Time) (string, error) {
 	sealer, err := NewSealer(key)
 	if err != nil {
 		return "", err
@@ -104,9 +121,9 @@ func OpenSQL(t engine.Target, stmt *rewrite.CopyStatement, s engine.Session, f e
 	return "SELECT pgbulk.open_file(" + args.args() + ")", nil
 }
 
-// CloseSQL returns the statement that drops the external table of a file and
+// closeSQL returns the statement that drops the external table of a file and
 // records its import.
-func CloseSQL(s engine.Session, f engine.File, key []byte) (string, error) {
+func closeSQL(s engine.Session, f engine.File, key []byte) (string, error) {
 	sealer, err := NewSealer(key)
 	if err != nil {
 		return "", err
@@ -122,8 +139,8 @@ func CloseSQL(s engine.Session, f engine.File, key []byte) (string, error) {
 	return "SELECT pgbulk.close_file(" + args.args() + ")", nil
 }
 
-// InsertSQL returns the INSERT that reads the external table of a file.
-func InsertSQL(t engine.Target, f engine.File) string {
+// insertSQL returns the INSERT that reads the external table of a file.
+func insertSQL(t engine.Target, f engine.File) string {
 	columns := pgident.List(t.Columns)
 	overriding := ""
 	if t.OverridingSystem {

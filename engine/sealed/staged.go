@@ -53,7 +53,7 @@ type Step struct {
 func StagedInserts(l Staged) []Step {
 	steps := make([]Step, len(l.Files))
 	for i, f := range l.Files {
-		steps[i] = Step{SQL: InsertSQL(l.Target, engine.File{ProcessID: l.ProcessID, Number: f.Number}), Rows: f.Records}
+		steps[i] = Step{SQL: insertSQL(l.Target, engine.File{ProcessID: l.ProcessID, Number: f.Number}), Rows: f.Records}
 	}
 	return steps
 }
