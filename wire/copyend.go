@@ -304,6 +304,7 @@ func (s *session) interruption() error {
 func (t *copyTask) Cancel() {
 	t.s.mu.Lock()
 	l, beginning := t.load, t.beginning
+	t.early = t.early || beginning
 	t.s.mu.Unlock()
 	switch {
 	case l != nil:

@@ -118,6 +118,9 @@ func (t *copyTask) loadHeld(d rewrite.Decision, canceled bool) error {
 		return t.failBegin(err)
 	case main && t.inBlock:
 		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
+		if t.canceledEarly() {
+			return t.cancelHeld()
+		}
 		return t.replay()
 	case main:
 		d = rewrite.Decision{Way: rewrite.Stage, Method: rewrite.MethodCopy, Reason: d.Reason}
@@ -143,7 +146,10 @@ func (t *copyTask) loadHeld(d rewrite.Decision, canceled bool) error {
 // for those that move. What it says stays true, since the lock is held. Where it
 // does not understand the question, it will say of the data what is wrong.
 func (t *copyTask) allMain(d rewrite.Decision, canceled bool) (bool, error) {
-	if typ, _, err := frame.Head(t.s.cr.Buffered()); canceled || err != nil || typ != 'c' || t.large || d.Ext.Asked() || !t.insp.Routed() {
+	if canceled || t.large || d.Ext.Asked() || !t.insp.Routed() {
+		return false, nil
+	}
+	if typ, _, err := frame.Head(t.s.cr.Buffered()); err != nil || typ != 'c' {
 		return false, nil
 	}
 	memory, most := t.s.srv.loader.Memory(), 2*int64(len(t.hold))

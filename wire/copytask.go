@@ -40,9 +40,9 @@ type copyTask struct {
 	reserved int64      // of the memory budget, for hold
 	load     *bulk.Load // guarded by s.mu where Cancel reads it
 	in       *injector  // the load's
-	// beginning: the load is not there yet, but may wait for something. Guarded by
-	// s.mu.
-	beginning bool
+	// beginning: the load is not there yet, but may wait for something; early: a
+	// cancel came meanwhile. Guarded by s.mu.
+	beginning, early bool
 }
 
 func (t *copyTask) extended() bool { return t.held != nil }
@@ -230,12 +230,18 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 		if t.s.ctx.Err() != nil || d.Ext.Asked() || t.refused {
 			return err
 		}
+		if t.canceledEarly() {
+			return errCancelHeld
+		}
 		t.s.log.Info("load was not begun, relaying", "error", err)
 		return errReplay
 	}
 	t.s.mu.Lock()
 	t.load, t.in = load, in
 	t.s.mu.Unlock()
+	if t.canceledEarly() {
+		load.Cancel()
+	}
 	t.s.srv.metrics.count(rewrite.KindCopy, d)
 	return nil
 }
@@ -246,6 +252,16 @@ func (t *copyTask) setBeginning(on bool) {
 	t.s.mu.Lock()
 	t.beginning = on
 	t.s.mu.Unlock()
+}
+
+// canceledEarly says whether a cancel came while the load began, once. The server
+// got it, but does nothing about one that comes between two statements of ours.
+func (t *copyTask) canceledEarly() bool {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	early := t.early
+	t.early = false
+	return early
 }
 
 func (t *copyTask) spec(d rewrite.Decision) bulk.Spec {

@@ -1,0 +1,53 @@
+package proxy
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+)
+
+// TestCopyCancelWhileBeginning: a cancel that meets a COPY whose load is just about
+// to begin ends it, as natively where rows follow. The server ignores one that comes
+// between two statements of ours. When it comes is spread over the time that takes.
+func TestCopyCancelWhileBeginning(t *testing.T) {
+	t.Parallel()
+	rows := bytes.Repeat([]byte("1\tnote\n"), 3000)
+	for _, engine := range []string{"plain", "postgres", "routed"} {
+		create := "CREATE TABLE t (id int, note text)"
+		b := newBed(t, Options{}, func(c *config.Config) {
+			c.Stage.MinBytes, c.Engine = 0, engine
+			if engine == "routed" {
+				c.Engine, c.Routing.Column = "postgres", "note"
+				create += nobodysRoute
+			}
+		})
+		must(t, b.direct(), create)
+		r := raw(t, b.proxied())
+		for round := range 80 {
+			block, status := "", byte('I')
+			if round%2 == 1 {
+				block, status = "BEGIN", 'E'
+			}
+			r.query(block)
+			r.answers()
+			r.startCopy(copyText)
+			r.data(rows)
+			for began := time.Now(); time.Since(began) < time.Duration(round/2)*100*time.Microsecond; {
+			}
+			cancelRaw(t, r)
+			r.data(rows)
+			r.send([]byte{'c', 0, 0, 0, 4})
+			if got, e := r.answers(); e == nil || e.Code != pgerr.QueryCanceled || got != status {
+				t.Errorf("%s, round %d: %+v, status %c", engine, round, e, got)
+			}
+			r.query("ROLLBACK")
+			r.answers()
+		}
+		if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != "0" {
+			t.Errorf("%s: %s rows are left", engine, got)
+		}
+	}
+}
