@@ -3,14 +3,17 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
@@ -159,7 +162,7 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 // run relays until one side ends. Both connections are closed when it returns.
 func (s *session) run() {
 	defer s.cancel(nil)
-	err := s.clientLoop()
+	err := s.survive(s.clientLoop)
 	s.dropRun()
 	if errors.Is(err, io.EOF) && s.ctx.Err() == nil {
 		// The client sends no more, but may still read: the server sees the
@@ -179,6 +182,9 @@ func (s *session) run() {
 	s.mu.Lock()
 	fatal := s.fatal
 	s.mu.Unlock()
+	if fatal == nil && errors.Is(err, errDefect) {
+		fatal = errorFrame(nil, pgerr.Fatal(pgerr.InternalError, "pgbulkproxy: internal error"))
+	}
 	if fatal != nil {
 		_ = s.client.SetWriteDeadline(time.Now().Add(lastWords))
 		_ = s.writeClient(fatal) // the client may be gone
@@ -188,14 +194,30 @@ func (s *session) run() {
 	linger(s.client)
 }
 
+var errDefect = errors.New("a defect of the proxy's")
+
+// survive keeps a defect that one session's statements meet from ending the others.
+func (s *session) survive(loop func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("defect, please report it: the session ends", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %v", errDefect, p)
+		}
+	}()
+	return loop()
+}
+
 // serverPump is the goroutine of the server pump.
 func (s *session) serverPump() {
-	err := s.finishDown()
-	if err == nil {
-		var aloft bool
-		if aloft, err = s.serverLoop(); aloft {
-			return
+	aloft := false
+	err := s.survive(func() (err error) {
+		if err = s.finishDown(); err == nil {
+			aloft, err = s.serverLoop()
 		}
+		return err
+	})
+	if aloft {
+		return
 	}
 	// Unblock the client pump, which may be reading the client. Under mu, so
 	// that nobody clears the deadline who has not seen the end.
