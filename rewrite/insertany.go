@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -88,16 +89,24 @@ func ParseAny(sql []byte) *AnyText {
 	return a
 }
 
-// PreparedTargets are the tables that a prepared statement puts rows into. sql is
-// what the server says of it: by SQL's PREPARE, the whole text that this stood in.
-func PreparedTargets(sql []byte, name string) (targets []AnyTarget) {
+// PreparedTargets are the tables that a prepared statement puts rows into, and the
+// prepared statements that it runs itself. sql is what the server says of it: by
+// SQL's PREPARE, the whole text that this stood in.
+func PreparedTargets(sql []byte, name string) (targets []AnyTarget, executes []string) {
 	statements, err := pgquery.ParseAny(string(sql))
-	if err != nil {
-		return wordTargets(sql)
+	if err != nil && Executes(sql, true) {
+		executes = []string{AnyPrepared}
 	}
+	if err != nil {
+		return wordTargets(sql), executes
+	}
+	bySQL := slices.ContainsFunc(statements, func(s pgquery.AnyStatement) bool { return s.Prepares && s.Name == name })
 	for _, s := range statements {
-		if s.Prepares && s.Name != name {
+		if bySQL && (!s.Prepares || s.Name != name) {
 			continue
+		}
+		if s.Executes != "" {
+			executes = append(executes, s.Executes)
 		}
 		for _, t := range s.Inner {
 			targets = append(targets, AnyTarget{t.Schema, t.Table})
@@ -106,7 +115,7 @@ func PreparedTargets(sql []byte, name string) (targets []AnyTarget) {
 			targets = append(targets, AnyTarget{s.Insert.Schema, s.Insert.Table})
 		}
 	}
-	return targets
+	return targets, executes
 }
 
 // AnyOf is a statement of constants as one of any form.

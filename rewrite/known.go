@@ -128,7 +128,7 @@ func (s *KnownSet) Insert(sql []byte) bool {
 	if name, ok := c.insertInto(); ok {
 		return s.Has(name) || s.later(sql)
 	}
-	return !c.word("with") && !c.wraps() || s.Mentions(sql)
+	return !c.word("with") && !c.wraps() || s.Mentions(sql) || c.word("explain") && containsFold(sql, "execute")
 }
 
 // later says whether a statement behind the first may put rows into a routed table.
@@ -162,6 +162,22 @@ func Executes(sql []byte, several bool) bool {
 	for c.next(); c.is(';'); c.next() {
 	}
 	return c.word("execute") || (several || c.word("explain")) && containsFold(sql, "execute")
+}
+
+// Prepares says whether a text, or one of its statements, seems to begin with
+// PREPARE, and to insert.
+func Prepares(sql []byte) bool {
+	for rest := sql; ; {
+		at, _ := skipBlank(rest)
+		if end := at + len("prepare"); end < len(rest) && isWord(rest[at:end], "prepare") {
+			return containsFold(sql, "insert")
+		}
+		next := bytes.IndexByte(rest, ';')
+		if next < 0 {
+			return false
+		}
+		rest = rest[next+1:]
+	}
 }
 
 func (c *headCursor) wraps() bool { return c.word("prepare") || c.word("explain") || c.word("merge") }

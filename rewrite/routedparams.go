@@ -158,7 +158,23 @@ func (r *Routing) DefaultSQL(in *Inspection) string {
 		strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND a.attname OPERATOR(pg_catalog.=) " + pgident.Literal(r.Column) + "::pg_catalog.name"
 }
 
-// PreparedSQL returns the text of a prepared statement, or no row.
+// AnyPrepared stands for the name of any prepared statement.
+const AnyPrepared = ""
+
+// ExecutedSQL returns the names and texts of what EXECUTE of a name may run.
+func ExecutedSQL(name string) string {
+	sql := "SELECT p.name, p.statement FROM pg_catalog.pg_prepared_statements p"
+	if name != AnyPrepared {
+		sql += " WHERE p.name OPERATOR(pg_catalog.=) " + pgident.Literal(name)
+	}
+	return sql
+}
+
+// ExecuteText is an EXECUTE of a name, for its tables.
+func ExecuteText(name string) []byte { return []byte("EXECUTE " + pgident.Quote(name)) }
+
+// PreparedSQL returns the text of a prepared statement, and whether SQL's PREPARE
+// stands in it, or no row.
 func PreparedSQL(name string) string {
-	return "SELECT p.statement FROM pg_catalog.pg_prepared_statements p WHERE p.name OPERATOR(pg_catalog.=) " + pgident.Literal(name)
+	return "SELECT p.statement, p.from_sql FROM pg_catalog.pg_prepared_statements p WHERE p.name OPERATOR(pg_catalog.=) " + pgident.Literal(name)
 }

@@ -37,6 +37,7 @@ func (s *session) rememberInsert(name, rest []byte) {
 		return
 	}
 	ok = ok && rewrite.Prefilter(st.sql) == rewrite.KindInsert
+	st.executes = rewrite.Executes(st.sql, false)
 	if st.unread = !ok; ok {
 		cfg := &s.srv.cfg
 		n := cfg.InsertMinRowsBind

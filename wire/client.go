@@ -198,6 +198,7 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 				return actChangeExecute, false
 			}
 		}
+		s.ranExecuting(f.body())
 		unnamed := f.whole() && runsUnnamedPortal(f.body())
 		s.boundSame = s.boundSame && unnamed
 		s.pushPipelined(entExecute)
@@ -234,6 +235,7 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	if s.commitSync {
 		return actCommit, false
 	}
+	s.notePrepares(f)
 	s.lastBatch = nil
 	body := f.body()
 	kind, decided := rewrite.PrefilterHead(body[:min(len(body), maxHead)], f.whole() && len(body) <= maxHead)
@@ -323,7 +325,7 @@ func (s *session) parseFrame(f clientFrame) (act action, relay bool) {
 	if !decided && f.open() {
 		return actFill, false
 	}
-	inserts := kind == rewrite.KindInsert || kind == rewrite.KindNone && s.routeSmall && rewrite.WrapsInsert(sql, f.whole())
+	inserts := kind == rewrite.KindInsert || kind == rewrite.KindNone && s.wrapsInsert(sql, f.whole())
 	if kind == rewrite.KindNone {
 		if act, relay := s.readFrame(f, actReadParse, sql); !relay {
 			return act, false
@@ -377,6 +379,9 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 		s.bound = s.statements.known(name)
 	}
 	routed := f.at >= s.cleared && s.routedBind(name)
+	if !routed {
+		s.noteExecuting(f.body(), name)
+	}
 	switch {
 	case routed && (st == nil || f.at < s.plain):
 		return actRoutedBind, false
@@ -427,8 +432,7 @@ func bindStatement(body []byte) (name []byte, ok bool) {
 
 // relayRaw copies bytes both ways without looking at them any more.
 func (s *session) relayRaw() error {
-	// The queue keeps what is known to be under way: some of it may be hidden.
-	s.clientSkip = math.MaxInt
+	s.clientSkip = math.MaxInt // the queue keeps what is known to be under way: some of it may be hidden
 	for {
 		p := s.cr.Buffered()
 		if err := s.writeServer(p); err != nil {

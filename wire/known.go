@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 // judge returns the names by which a statement that may insert is judged, and
@@ -13,10 +14,50 @@ func (s *session) judge() *rewrite.KnownSet {
 		return nil
 	}
 	set := s.known.Set()
-	if s.judged == 0 || s.atRest() {
+	if s.judged == 0 || s.settled() {
 		s.judged = set.Version() + 1
 	}
 	return set
+}
+
+// settled says that all that was judged is answered, and that no portal is left that
+// may insert: that of an EXECUTE finds its table when it runs. It holds s.mu.
+func (s *session) settled() bool {
+	if !s.atRest() {
+		return false
+	}
+	if s.status == 'I' {
+		clear(s.executing)
+	}
+	return len(s.executing) == 0
+}
+
+// noteExecuting notes the portal of an EXECUTE that is bound. It holds s.mu.
+func (s *session) noteExecuting(bind, name []byte) {
+	if c := s.statements.byName[string(name)]; !s.routeSmall || c == nil || c.insert == nil || !c.insert.executes {
+		return
+	}
+	if s.executing == nil {
+		s.executing = make(map[string]struct{})
+	}
+	portal, _, _ := frame.CString(bind)
+	s.executing[string(portal)] = struct{}{}
+}
+
+// ranExecuting notes that a portal was run. It holds s.mu.
+func (s *session) ranExecuting(execute []byte) {
+	if len(s.executing) > 0 {
+		portal, _, _ := frame.CString(execute)
+		delete(s.executing, string(portal))
+	}
+}
+
+// notePrepares notes a Query by which SQL may prepare an INSERT that a Bind can name.
+// Of one that is relayed before it is whole nobody knows. It holds s.mu.
+func (s *session) notePrepares(f clientFrame) {
+	if s.routeSmall && !s.statements.forgot {
+		s.statements.forgot = f.whole() && rewrite.Prepares(f.body()) || !f.whole() && f.size > maxUndecided
+	}
 }
 
 // routedBind says whether a Bind of a statement may insert into a routed table. It
@@ -39,6 +80,12 @@ func (s *session) routedBind(name []byte) bool {
 		st.routed, st.routedBy = set.Insert(st.sql), v
 	}
 	return st.routed
+}
+
+// wrapsInsert says whether a text that begins with another word may insert, and is
+// judged when it is bound: what EXECUTE runs may have been prepared since.
+func (s *session) wrapsInsert(sql []byte, whole bool) bool {
+	return s.routeSmall && (rewrite.WrapsInsert(sql, whole) || rewrite.Executes(sql, false))
 }
 
 // routedLater looks for an INSERT into a routed table inside or behind the first
@@ -90,7 +137,7 @@ func (srv *Server) Settled(known *rewrite.Known) bool {
 func (s *session) settledSince(judged uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.judged != judged && s.atRest() {
+	if s.judged != judged && s.settled() {
 		s.judged = 0
 	}
 	return s.judged == 0 || s.judged == judged

@@ -64,6 +64,8 @@ type preparedInsert struct {
 	routed   bool
 	routedBy uint64
 	text     *routedText
+	// executes: it is an EXECUTE, whose portal locks nothing before it runs.
+	executes bool
 	// unread: the session's INSERTs can't be read, or are not to be.
 	unread bool
 

@@ -69,7 +69,7 @@ func (s *session) passReadParse(name, raw []byte, reason rewrite.Reason) error {
 		s.statements.parsing(name, raw, true)
 		_, rest, _ := frame.CString(raw[frame.HeaderLen:])
 		sql, _, _ := frame.CString(rest)
-		if rewrite.Prefilter(sql) == rewrite.KindInsert || s.routeSmall && rewrite.WrapsInsert(sql, true) {
+		if rewrite.Prefilter(sql) == rewrite.KindInsert || s.wrapsInsert(sql, true) {
 			s.rememberInsert(name, rest) // it may insert into a routed table, too
 		}
 	}

@@ -125,7 +125,7 @@ func (s *session) routeText(sql []byte, size int) error {
 		}
 	}
 	text := rewrite.ParseAny(sql)
-	if err := s.addExecuted(text); err != nil {
+	if err := s.addExecuted(text, sql); err != nil {
 		if e := pgerr.As(err); e != nil && s.ctx.Err() == nil {
 			return t.fail(e.With('P', ""), size)
 		}
@@ -140,11 +140,19 @@ func (s *session) routeText(sql []byte, size int) error {
 
 // addExecuted adds the tables of INSERTs that a text runs by EXECUTE. Whoever
 // prepares one into a routed table is refused; these were prepared before, or by a
-// Parse.
-func (s *session) addExecuted(text *rewrite.AnyText) error {
-	for _, name := range text.Executes {
+// Parse, which may be of an EXECUTE, too.
+func (s *session) addExecuted(text *rewrite.AnyText, sql []byte) error {
+	if text.Unknown && rewrite.Executes(sql, true) {
+		text.Executes = []string{rewrite.AnyPrepared}
+	}
+	seen := make(map[string]bool)
+	for i := 0; i < len(text.Executes); i++ {
+		if seen[text.Executes[i]] {
+			continue
+		}
+		seen[text.Executes[i]] = true
 		in := s.inject()
-		results, err := in.Exec(s.ctx, rewrite.PreparedSQL(name))
+		results, err := in.Exec(s.ctx, rewrite.ExecutedSQL(text.Executes[i]))
 		in.release()
 		if err != nil {
 			return err
@@ -152,9 +160,13 @@ func (s *session) addExecuted(text *rewrite.AnyText) error {
 		s.mu.Lock()
 		set := s.judge()
 		s.mu.Unlock()
-		for _, target := range rewrite.PreparedTargets([]byte(firstField(results[0].Rows)), name) {
-			if set.Has(target.Table) {
-				text.Targets = append(text.Targets, target)
+		for _, row := range results[0].Rows {
+			targets, executes := rewrite.PreparedTargets(row[1], string(row[0]))
+			text.Executes = append(text.Executes, executes...)
+			for _, target := range targets {
+				if set.Has(target.Table) {
+					text.Targets = append(text.Targets, target)
+				}
 			}
 		}
 	}
@@ -349,16 +361,19 @@ func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr
 	}
 	hint := "Send the INSERT as a statement of its own."
 	if len(a.Executes) > 0 {
-		hint = "Send the INSERT itself instead of EXECUTE."
+		hint = hintExecute
 	}
 	in := r.t.insp
 	return in.Routing.Refuse(in, rewrite.ReasonRoutedText).ErrorResponse().With('H', hint), nil
 }
 
+const hintExecute = "Send the INSERT itself instead of EXECUTE."
+
 // behindPipeline handles a Query behind messages that are not answered yet, where nothing
-// can be asked: it is relayed, unless its table is known to be one that may be routed.
+// can be asked: it is relayed, unless its table is known to be one that may be
+// routed, or it is an EXECUTE and any table is routed.
 func (s *session) behindPipeline(text []byte, reason rewrite.Reason) error {
-	if s.known != nil && s.known.Set() != nil && !rewrite.Executes(text, false) && s.mayRoute(text) {
+	if s.known != nil && s.known.Set() != nil && s.mayRoute(text) {
 		return s.refuseRouted(reason)
 	}
 	return s.passInsert(reason)

@@ -36,6 +36,8 @@ type routedBinds struct {
 	queried bool
 	// prepares: the statement is a PREPARE, whose INSERT may run when there are routes.
 	prepares bool
+	// executes: it is an EXECUTE.
+	executes bool
 	// reply is what the client gets before an error.
 	reply []byte
 }
@@ -206,6 +208,7 @@ func (r *routedBinds) run() (e *pgerr.Error, err error) {
 		return e, err
 	}
 	switch {
+	case r.t.routes != nil:
 	case r.t.insp == nil:
 		return nil, r.relay(rewrite.ReasonInspectFailed)
 	case r.t.insp.Routing == nil:
@@ -213,20 +216,16 @@ func (r *routedBinds) run() (e *pgerr.Error, err error) {
 			return nil, err
 		}
 		return nil, r.relay(rewrite.ReasonSmall)
-	}
-	if !r.t.inBlock {
-		r.s.commitSync = true // from here on the block is ours
-	}
-	if e, err = r.enter(); e != nil || err != nil {
-		return e, err
+	default: // of a transaction that only reads: the server says so
+		return nil, r.relay(rewrite.ReasonReadOnly)
 	}
 	switch {
-	case r.t.routes == nil: // of a transaction that only reads: the server says so
-		return nil, r.relay(rewrite.ReasonReadOnly)
 	case r.prepares:
 		return r.refusal(rewrite.ReasonRoutedText), nil
 	case r.t.routes.Idle():
 		return nil, r.relay(rewrite.ReasonRouted)
+	case r.executes:
+		return r.refusal(rewrite.ReasonRoutedText).With('H', hintExecute), nil
 	case r.tooLong:
 		return r.refusal(rewrite.ReasonTooLong), nil
 	}
@@ -278,12 +277,17 @@ func (r *routedBinds) askText() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.statements.forget(r.name)
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 2 {
+		return nil
+	}
 	c := &prepared{confirmed: true}
-	if len(results) == 1 && len(results[0].Rows) == 1 && len(results[0].Rows[0]) == 1 {
-		sql := results[0].Rows[0][0]
-		if (rewrite.Prefilter(sql) == rewrite.KindInsert || rewrite.WrapsInsert(sql, true)) && s.known.Set().Insert(sql) {
-			c.insert = &preparedInsert{sql: append([]byte(nil), sql...), unread: true}
-		}
+	sql, bySQL := results[0].Rows[0][0], string(results[0].Rows[0][1]) == "t"
+	switch {
+	case bySQL && rewrite.Prepares(sql): // among others, perhaps
+		c.insert = &preparedInsert{sql: rewrite.ExecuteText(string(r.name)), executes: true, unread: true}
+	case bySQL:
+	case rewrite.Prefilter(sql) == rewrite.KindInsert || s.wrapsInsert(sql, true):
+		c.insert = &preparedInsert{sql: append([]byte(nil), sql...), executes: rewrite.Executes(sql, false), unread: true}
 	}
 	s.statements.add(string(r.name), c)
 	r.st = c.insert

@@ -182,8 +182,8 @@ func (r *routedBinds) give() error {
 	return e
 }
 
-// open locks and inspects the tables that the statement is into; the last one is
-// left in the task.
+// open locks and inspects the tables that the statement is into, up to the first
+// one that has routes, which is left in the task.
 func (r *routedBinds) open() (*pgerr.Error, error) {
 	t := r.t
 	r.queried = true
@@ -192,16 +192,24 @@ func (r *routedBinds) open() (*pgerr.Error, error) {
 		return r.openOne()
 	}
 	text := rewrite.ParseAny(r.st.sql)
-	r.prepares = text.Prepares
+	r.prepares, r.executes = text.Prepares, r.st.executes
 	if text.Insert != nil {
 		t.stmt = text.Insert.Statement
 		return r.openOne()
 	}
+	if err := r.s.addExecuted(text, r.st.sql); err != nil {
+		if e := pgerr.As(err); e != nil && r.s.ctx.Err() == nil && !e.IsFatal() {
+			return e.With('P', ""), nil
+		}
+		return nil, err
+	}
 	for _, target := range text.Targets {
 		t.stmt = &rewrite.InsertStatement{SQL: r.st.sql, Schema: target.Schema, Table: target.Table}
-		if e, err := r.openOne(); e != nil || err != nil || t.insp != nil && t.insp.Routing != nil {
+		if e, err := r.openOne(); e != nil || err != nil || t.routes != nil && !t.routes.Idle() {
 			return e, err
 		}
+		// The next one finds the block of this one.
+		t.inBlock = t.inBlock || t.routes != nil
 	}
 	return nil, nil
 }
@@ -219,7 +227,11 @@ func (r *routedBinds) openOne() (e *pgerr.Error, err error) {
 	if t.insp == nil && o.failed != nil && o.failed.Code() == pgerr.InsufficientPrivilege {
 		return r.openUnlocked(o)
 	}
-	return nil, nil
+	if t.insp == nil || t.insp.Routing == nil {
+		return nil, nil
+	}
+	r.s.commitSync = r.s.commitSync || !t.inBlock // from here on the block is ours
+	return r.enter()
 }
 
 // openUnlocked looks at a table that the role may insert into, but not lock: if it

@@ -84,6 +84,8 @@ type session struct {
 	// judged is one more than the version of known by which the oldest statement
 	// that may insert and is not answered was judged; 0 where there is none.
 	judged uint64
+	// executing are the portals of EXECUTEs that were not run yet.
+	executing map[string]struct{}
 	// pipelined is what the client's tags say since the last ReadyForQuery, and
 	// pipelineEnd what they said when it came.
 	pipelined, pipelineEnd pipelined
