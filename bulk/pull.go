@@ -34,20 +34,7 @@ type pull struct {
 
 // pullFiles loads the files as they come, by MethodPull.
 func (ld *Load) pullFiles() error {
-	for {
-		f, err := ld.nextPulled()
-		if err != nil {
-			return err
-		}
-		if f == nil {
-			return ld.endPull()
-		}
-		err = ld.pullFile(f)
-		<-ld.slots
-		if err != nil {
-			return err
-		}
-	}
+	return ld.eachFile(ld.nextPulled, ld.pullFile, ld.endPull)
 }
 
 // nextPulled waits for the next file, for a stop, and for the end of a statement

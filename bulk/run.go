@@ -107,15 +107,20 @@ func (ld *Load) loadFiles() error {
 			return err
 		}
 	}
+	return ld.eachFile(ld.nextFile, ld.loadFile, ld.loadGroup)
+}
+
+// eachFile loads files as next gives them, until there is none, then ends.
+func (ld *Load) eachFile(next func() (*file, error), load func(*file) error, end func() error) error {
 	for {
-		f, err := ld.nextFile()
+		f, err := next()
 		if err != nil {
 			return err
 		}
 		if f == nil {
-			return ld.loadGroup()
+			return end()
 		}
-		err = ld.loadFile(f)
+		err = load(f)
 		<-ld.slots
 		if err != nil {
 			return err

@@ -11,11 +11,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/httpserve"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func start(t *testing.T, ready func() bool) *Server {
+func start(t *testing.T, ready func() bool) *httpserve.Server {
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	counter := prometheus.NewCounter(prometheus.CounterOpts{Name: "pgbulk_rows_total", Help: "Rows."})

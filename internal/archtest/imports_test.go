@@ -42,13 +42,14 @@ var edges = map[string][]string{
 	"store":          {},
 	"store/embedded": {"store"},
 
-	"internal/admin":        {},
+	"internal/admin":        {"internal/httpserve"},
 	"internal/config":       {"engine/registry"},
 	"internal/doctor":       {"engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "internal/config", "internal/loaderconfig"},
+	"internal/httpserve":    {},
 	"internal/install":      {"engine", "engine/sealed", "checkpoint", "routing", "internal/loaderconfig"},
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},
-	"internal/s3conf":       {"store"},
+	"internal/s3conf":       {"internal/httpserve", "store"},
 	"internal/pgident":      {},
 	"internal/pgserver":     {},
 

@@ -3,17 +3,16 @@ package s3conf
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/internal/httpserve"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
@@ -33,7 +32,6 @@ type Config struct {
 const (
 	requestTimeout = 5 * time.Second
 	accessTimeout  = 5 * time.Second
-	stopTimeout    = 2 * time.Second
 	maxHeader      = 16 << 10
 )
 
@@ -42,11 +40,9 @@ const path = "/s3conf/"
 
 // Server serves configurations. Open may be called concurrently.
 type Server struct {
-	cfg      Config
-	bucket   Bucket
-	http     *http.Server
-	listener net.Listener
-	done     chan error
+	cfg    Config
+	bucket Bucket
+	*httpserve.Server
 
 	mu   sync.Mutex
 	left map[string]int // fetches that a token has left
@@ -64,37 +60,19 @@ type Bucket interface {
 //
 // It starts one goroutine, and those of its requests, which end with Stop.
 func Start(cfg Config, bucket Bucket) (*Server, error) {
-	listener, err := net.Listen("tcp", cfg.Listen)
+	s := &Server{cfg: cfg, bucket: bucket, left: make(map[string]int)}
+	listening, err := httpserve.Start(cfg.Listen, &http.Server{
+		Handler: s, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout + accessTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: log.New(io.Discard, "", 0), // a request's text may hold a URL of ours
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listen for segments: %w", err)
 	}
-	s := &Server{cfg: cfg, bucket: bucket, listener: listener, done: make(chan error, 1), left: make(map[string]int)}
+	s.Server = listening
 	if s.cfg.Advertise == "" {
-		s.cfg.Advertise = listener.Addr().String()
+		s.cfg.Advertise = s.Addr().String()
 	}
-	s.http = &http.Server{
-		Handler: s, ReadTimeout: requestTimeout, WriteTimeout: requestTimeout + accessTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: log.New(io.Discard, "", 0), // a request's text may hold a URL of ours
-	}
-	go func() { s.done <- s.http.Serve(listener) }()
 	return s, nil
-}
-
-// Stop ends all URLs and waits for the requests under way, for a moment.
-func (s *Server) Stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
-	}
-	if serveErr := <-s.done; !errors.Is(serveErr, http.ErrServerClosed) {
-		err = errors.Join(err, serveErr)
-	}
-	if err != nil {
-		return fmt.Errorf("stop server of segments: %w", err)
-	}
-	return nil
 }
 
 // Open returns a URL that is served so many times, until close is called, which

@@ -156,7 +156,7 @@ func TestAccessFails(t *testing.T) {
 	if !strings.HasPrefix(url, "http://proxy:9091/s3conf/") {
 		t.Errorf("got %s", url)
 	}
-	if code, body := request(t, "GET", strings.Replace(url, "proxy:9091", s.listener.Addr().String(), 1)); code != http.StatusServiceUnavailable || body != "" {
+	if code, body := request(t, "GET", strings.Replace(url, "proxy:9091", s.Addr().String(), 1)); code != http.StatusServiceUnavailable || body != "" {
 		t.Errorf("%d %q", code, body)
 	}
 }
