@@ -21,8 +21,9 @@ var edges = map[string][]string{
 	"wire/evloop":    {},
 	"wire/frame":     {},
 
-	"bulk":      {"bulk/rows", "gpfdist", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
-	"bulk/rows": {},
+	"bulk":           {"bulk/rows", "gpfdist", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
+	"bulk/rows":      {},
+	"bulk/transcode": {},
 
 	"rewrite/values":  {"internal/pgident"},
 	"rewrite":         {"rewrite/pgquery", "rewrite/values", "internal/pgerr", "internal/pgident"},

@@ -1,0 +1,238 @@
+package transcode
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
+)
+
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
+// oracle compares what a real server stores of text and of what we make of it.
+type oracle struct {
+	conn     *pgx.Conn
+	column   Column
+	settings Settings
+	format   Format
+}
+
+// newOracle makes two tables with a column of the type, after the statements.
+func newOracle(t *testing.T, kind string, statements ...string) *oracle {
+	t.Helper()
+	pg := testenv.Postgres(t)
+	o := &oracle{conn: pg.Connect(t, pg.NewDatabase(t), "postgres"), format: Format{Null: `\N`}}
+	create := fmt.Sprintf("CREATE TEMP TABLE a (n int, v %s); CREATE TEMP TABLE b (n int, v %[1]s)", kind)
+	for _, sql := range append(statements, create) {
+		if _, err := o.conn.Exec(t.Context(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	o.column = describe(t, o.conn)
+	o.read(t, pg.Version())
+	return o
+}
+
+// describe asks for the type of a.v, as the one who loads does.
+func describe(t *testing.T, conn *pgx.Conn) Column {
+	t.Helper()
+	const sql = `SELECT b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typcategory::text, coalesce(e.oid, 0), coalesce(eb.oid, 0),
+		coalesce(CASE WHEN e.typtype = 'd' THEN e.typtypmod END, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), coalesce(eb.typcategory::text, '')
+		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
+		LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A' LEFT JOIN pg_type eb ON eb.oid = CASE WHEN e.typtype = 'd' THEN e.typbasetype ELSE e.oid END
+		WHERE a.attrelid = 'a'::regclass AND a.attname = 'v'`
+	var c, e Column
+	err := conn.QueryRow(t.Context(), sql).Scan(&c.Base, &c.Typmod, &c.Category, &c.ElementOID, &e.Base, &e.Typmod, &e.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ElementOID != 0 {
+		c.Element = &e
+	}
+	return c
+}
+
+// read asks for the settings of the session.
+func (o *oracle) read(t *testing.T, version int) {
+	t.Helper()
+	var nulls string
+	s := Settings{Version: version}
+	err := o.conn.QueryRow(t.Context(), `SELECT current_setting('client_encoding'), current_setting('server_encoding'), current_setting('TimeZone'),
+		current_setting('timezone_abbreviations'), current_setting('IntervalStyle'), current_setting('array_nulls')`).
+		Scan(&s.ClientEncoding, &s.ServerEncoding, &s.TimeZone, &s.Abbreviations, &s.IntervalStyle, &nulls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ArrayNulls = nulls == "on"
+	o.settings = s
+}
+
+// line writes a row of a value in o's format.
+func (o *oracle) line(n int, value string) string {
+	if o.format.CSV {
+		return fmt.Sprintf("%d,\"%s\"\n", n, strings.ReplaceAll(value, `"`, `""`))
+	}
+	return fmt.Sprintf("%d\t%s\n", n, textEscaper.Replace(value))
+}
+
+var textEscaper = strings.NewReplacer("\\", `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+
+func (o *oracle) options() string {
+	if o.format.CSV {
+		return `(FORMAT csv, NULL '\N')`
+	}
+	return "(FORMAT text)"
+}
+
+// found is what became of some values.
+type found struct{ taken, left, refused int }
+
+// judge compares values that are taken, and returns how many. The values that
+// both refuse are few, or this takes long.
+func (o *oracle) judge(ctx context.Context, values []string) (f found, err error) {
+	tr, err := New([]Column{{Base: oidInt4, Typmod: -1}, o.column}, o.format, o.settings)
+	if err != nil {
+		return f, err
+	}
+	var native, rows [][]byte
+	for i, v := range values {
+		line := []byte(o.line(i, v))
+		row, n, err := tr.Append(nil, line)
+		if err != nil {
+			f.left++
+			continue
+		}
+		if n != 1 {
+			return f, fmt.Errorf("%q: %d rows", v, n)
+		}
+		native, rows = append(native, line), append(rows, row)
+	}
+	for {
+		bad, err := o.compare(ctx, native, rows)
+		if bad < 0 || err != nil {
+			f.taken = len(native)
+			return f, err
+		}
+		// Natively refused: the binary row alone has to be refused as well.
+		if bad, err = o.refused(ctx, bad, native); err != nil {
+			return f, err
+		}
+		no, err := o.refuses(ctx, "(FORMAT binary)", rows[bad])
+		if err != nil {
+			return f, err
+		}
+		if !no {
+			return f, fmt.Errorf("only text is refused: %q", native[bad])
+		}
+		f.refused++
+		native, rows = append(native[:bad:bad], native[bad+1:]...), append(rows[:bad:bad], rows[bad+1:]...)
+	}
+}
+
+var contextLine = regexp.MustCompile(`COPY \w+, line (\d+)`)
+
+// load copies rows into a table; bad is the row that the server refuses, or -1.
+func (o *oracle) load(ctx context.Context, table, options string, rows [][]byte) (bad int, err error) {
+	data := bytes.Join(rows, nil)
+	if options == "(FORMAT binary)" {
+		data = []byte(Header + string(data) + Trailer)
+	}
+	_, err = o.conn.PgConn().CopyFrom(ctx, bytes.NewReader(data), "COPY "+table+" FROM STDIN "+options)
+	var pgErr *pgconn.PgError
+	if !errors.As(err, &pgErr) {
+		return -1, err
+	}
+	if m := contextLine.FindStringSubmatch(pgErr.Where); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return n - 1, err
+	}
+	return -1, err
+}
+
+// refuses says whether the server refuses these rows, and leaves nothing behind.
+func (o *oracle) refuses(ctx context.Context, options string, rows ...[]byte) (bool, error) {
+	tx, err := o.conn.Begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, err = o.load(ctx, "a", options, rows)
+	return err != nil, tx.Rollback(ctx)
+}
+
+// refused returns the first row that the server refuses, which it said is that
+// on a line: a csv value may have lines of its own.
+func (o *oracle) refused(ctx context.Context, line int, native [][]byte) (bad int, err error) {
+	if !o.format.CSV {
+		return line, nil
+	}
+	for i := range native {
+		if no, err := o.refuses(ctx, o.options(), native[i]); no || err != nil {
+			return i, err
+		}
+	}
+	return -1, fmt.Errorf("no row alone is refused of %q", native)
+}
+
+// compare loads both and compares what is stored. bad is a row that the server
+// refuses natively, or -1.
+func (o *oracle) compare(ctx context.Context, native, rows [][]byte) (bad int, err error) {
+	tx, err := o.conn.Begin(ctx)
+	if err != nil {
+		return -1, err
+	}
+	defer tx.Rollback(ctx)
+	if bad, err := o.load(ctx, "a", o.options(), native); err != nil {
+		if bad < 0 {
+			return -1, fmt.Errorf("load text: %w", err)
+		}
+		return bad, nil
+	}
+	if bad, err := o.load(ctx, "b", "(FORMAT binary)", rows); err != nil {
+		if bad < 0 {
+			return -1, fmt.Errorf("load binary: %w", err)
+		}
+		return -1, fmt.Errorf("only binary is refused: %q: %q: %w", native[bad], rows[bad], err)
+	}
+	a, err := o.stored(ctx, "a")
+	if err != nil {
+		return -1, err
+	}
+	b, err := o.stored(ctx, "b")
+	if err != nil {
+		return -1, err
+	}
+	for i := range native {
+		if a[i] != b[i] {
+			return -1, fmt.Errorf("%q is stored as %q, transcoded %q", native[i], a[i], b[i])
+		}
+	}
+	return -1, nil
+}
+
+// stored returns the rows of a table, in order, in binary.
+func (o *oracle) stored(ctx context.Context, table string) (rows []string, err error) {
+	var out bytes.Buffer
+	if _, err := o.conn.PgConn().CopyTo(ctx, &out, "COPY (SELECT n, v FROM "+table+" ORDER BY n) TO STDOUT (FORMAT binary)"); err != nil {
+		return nil, err
+	}
+	p := out.Bytes()[len(Header):]
+	for len(p) > 2 {
+		at := 10 // the count of fields and n
+		size := int(int32(binary.BigEndian.Uint32(p[at:])))
+		at += 4 + max(size, 0)
+		rows = append(rows, string(p[:at]))
+		p = p[at:]
+	}
+	return rows, nil
+}
