@@ -38,7 +38,7 @@ log_disconnections = 0
 `
 
 // startBouncer returns a skipError where there is no PgBouncer.
-func (l *lab) startBouncer(ctx context.Context) (*bouncer, error) {
+func (l *lab) startBouncer(ctx context.Context, k link) (*bouncer, error) {
 	path, err := exec.LookPath(l.opts.Pgbouncer)
 	if err != nil {
 		return nil, skipError("without PgBouncer: " + err.Error())
@@ -55,12 +55,12 @@ func (l *lab) startBouncer(ctx context.Context) (*bouncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	upHost, upPort, err := net.SplitHostPort(l.cluster.endpoint.addr)
+	upHost, upPort, err := net.SplitHostPort(k.endpoint.addr)
 	if err != nil {
 		return nil, err
 	}
 	config := filepath.Join(l.tmp, "pgbouncer.ini")
-	ini := fmt.Sprintf(bouncerConfig, benchDatabase, upHost, upPort, benchUser, host, port)
+	ini := fmt.Sprintf(bouncerConfig, benchDatabase, upHost, upPort, benchUser, host, port) + k.bouncer
 	if err := os.WriteFile(config, []byte(ini), 0o644); err != nil {
 		return nil, fmt.Errorf("configure pgbouncer: %w", err)
 	}
@@ -72,7 +72,7 @@ func (l *lab) startBouncer(ctx context.Context) (*bouncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	ep := l.cluster.endpoint
+	ep := k.endpoint
 	ep.addr = listen
 	return &bouncer{daemon: d, endpoint: ep}, nil
 }

@@ -32,6 +32,7 @@ func clusterSettings() map[string]string {
 		"synchronous_commit": "on",
 		"fsync":              "off",
 		"autovacuum":         "off",
+		"max_connections":    "200",
 	}
 }
 

@@ -33,6 +33,7 @@ type lab struct {
 	insert       *insertData
 	installed    bool
 	pgbenchReady bool
+	tlsReady     bool
 }
 
 // openLab starts the server; the caller closes the lab.

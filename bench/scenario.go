@@ -35,9 +35,14 @@ func registry() []scenario {
 	for _, m := range []migration{{}, {indexed: true}, {beside: true}, {indexed: true, beside: true}} {
 		all = append(all, m.scenario())
 	}
-	for _, protocol := range []string{"simple", "prepared"} {
+	for _, tls := range []bool{false, true} {
+		for _, protocol := range []string{"simple", "extended", "prepared"} {
+			for _, connections := range []int{1, 8, 64} {
+				all = append(all, selects{protocol: protocol, connections: connections, tls: tls}.scenario())
+			}
+		}
 		for _, connections := range []int{1, 8} {
-			all = append(all, selects{protocol: protocol, connections: connections}.scenario())
+			all = append(all, selects{protocol: "simple", connections: connections, connect: true, tls: tls}.scenario())
 		}
 	}
 	all = append(all, autocommit{}.scenario())

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // pgbenchScale gives a million accounts: they fit in shared_buffers, so that
@@ -20,23 +21,54 @@ var tpsLine = regexp.MustCompile(`(?m)^tps = ([0-9.]+)`)
 type selects struct {
 	protocol    string
 	connections int
+	// connect: each transaction has a connection of its own.
+	connect bool
+	tls     bool
 }
 
 func (s selects) scenario() scenario {
 	return scenario{
-		name:    fmt.Sprintf("pgbench-%s-%d", s.protocol, s.connections),
-		summary: fmt.Sprintf("pgbench -S -M %s with %d connections, beside PgBouncer", s.protocol, s.connections),
+		name:    fmt.Sprintf("pgbench-%s%s-%d", s.ifTLS("tls-"), s.kind(), s.connections),
+		summary: fmt.Sprintf("pgbench -S %s with %d connections%s, beside PgBouncer", strings.Join(s.args(), " "), s.connections, s.ifTLS(", all of it by TLS")),
 		run:     s.run,
 	}
+}
+
+func (s selects) ifTLS(text string) string {
+	if s.tls {
+		return text
+	}
+	return ""
+}
+
+func (s selects) kind() string {
+	if s.connect {
+		return "connect"
+	}
+	return s.protocol
+}
+
+func (s selects) args() []string {
+	if s.connect {
+		return []string{"-C", "-M", s.protocol}
+	}
+	return []string{"-M", s.protocol}
 }
 
 func (s selects) run(ctx context.Context, l *lab) ([]Result, error) {
 	if err := l.initPgbench(ctx); err != nil {
 		return nil, err
 	}
-	return l.besideBouncer(ctx, measure{s.scenario().name, "tps", higher}, func(ep endpoint) func(context.Context) ([]float64, error) {
+	k := l.plain()
+	if s.tls {
+		var err error
+		if k, err = l.secured(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return l.besideBouncerBy(ctx, k, measure{s.scenario().name, "tps", higher}, func(ep endpoint) func(context.Context) ([]float64, error) {
 		return func(ctx context.Context) ([]float64, error) {
-			out, err := l.pgbench(ctx, ep, s.connections, "-S", "-M", s.protocol)
+			out, err := l.pgbench(ctx, ep, s.connections, append(s.args(), "-S")...)
 			if err != nil {
 				return nil, err
 			}
@@ -45,8 +77,8 @@ func (s selects) run(ctx context.Context, l *lab) ([]Result, error) {
 	})
 }
 
-// pgbench runs it once and returns its output; connecting is part of the run
-// but not of its tps.
+// pgbench runs it once and returns its output; connecting is part of its
+// tps only with -C.
 func (l *lab) pgbench(ctx context.Context, ep endpoint, connections int, args ...string) (string, error) {
 	args = append([]string{
 		"-n", "-c", strconv.Itoa(connections), "-j", strconv.Itoa(min(connections, runtime.NumCPU())), "-T", strconv.Itoa(l.opts.Seconds),

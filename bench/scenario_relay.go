@@ -9,14 +9,19 @@ import (
 // PgBouncer, which is left out where there is none. The ratio to PgBouncer
 // stands first.
 func (l *lab) besideBouncer(ctx context.Context, of measure, run func(endpoint) func(context.Context) ([]float64, error)) ([]Result, error) {
-	px, err := l.startProxy(ctx, "plain")
+	return l.besideBouncerBy(ctx, l.plain(), of, run)
+}
+
+// besideBouncerBy does so with TLS or without.
+func (l *lab) besideBouncerBy(ctx context.Context, k link, of measure, run func(endpoint) func(context.Context) ([]float64, error)) ([]Result, error) {
+	px, err := l.startProxyTo(ctx, "plain", k.endpoint, k.settings...)
 	if err != nil {
 		return nil, err
 	}
 	defer px.stop()
-	ways := []way{{"direct", run(l.cluster.endpoint)}, {"proxied", px.watched(run(px.endpoint))}}
+	ways := []way{{"direct", run(k.endpoint)}, {"proxied", px.watched(run(px.endpoint))}}
 	var notes []string
-	bouncer, err := l.startBouncer(ctx)
+	bouncer, err := l.startBouncer(ctx, k)
 	var absent skipError
 	switch {
 	case errors.As(err, &absent):
