@@ -41,7 +41,7 @@ type Target struct {
 
 // Options of a comparison. The zero value is good.
 type Options struct {
-	// Timeout is how long an awaited message may take; default 20 s.
+	// Timeout is how long an awaited message may take; default 60 s.
 	Timeout time.Duration
 	// Extended runs every copy step over the extended protocol.
 	Extended bool

@@ -17,6 +17,9 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
+// patience bounds what should take no time, on a machine that may be very busy.
+const patience = time.Minute
+
 // bed is a proxy in front of a database of its own.
 type bed struct {
 	*running
@@ -65,7 +68,7 @@ func (b *bed) connect(dsn string) *pgconn.PgConn {
 }
 
 func tryConnect(dsn string) (*pgconn.PgConn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return pgconn.Connect(ctx, dsn)
 }
@@ -87,7 +90,7 @@ func (b *bed) via() string { return b.dsn(b.pg, b.db, "postgres") }
 // row of the last result.
 func must(t testing.TB, c *pgconn.PgConn, sql string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	results, err := c.Exec(ctx, sql).ReadAll()
 	if err != nil {
@@ -117,7 +120,7 @@ func (o outcome) String() string {
 }
 
 // copyLimit is longer than any COPY of these tests takes on a busy machine.
-const copyLimit = 60 * time.Second
+const copyLimit = 3 * patience
 
 // copyIn runs a COPY … FROM STDIN.
 func copyIn(c *pgconn.PgConn, sql string, r io.Reader) outcome {
@@ -235,7 +238,7 @@ func eventually(t testing.TB, within time.Duration, ok func() string) {
 func (b *bed) wantSwept() {
 	b.t.Helper()
 	st := testenv.S3(b.t).Store(b.t)
-	eventually(b.t, 15*time.Second, func() string {
+	eventually(b.t, patience, func() string {
 		for info, err := range st.List(context.Background(), b.prefix) {
 			if err != nil {
 				return err.Error()
@@ -251,7 +254,7 @@ func (b *bed) wantSwept() {
 func (b *bed) wantLedger(want map[string]int) {
 	b.t.Helper()
 	c := b.direct()
-	eventually(b.t, 15*time.Second, func() string {
+	eventually(b.t, patience, func() string {
 		got := make(map[string]int)
 		results, err := c.Exec(context.Background(), "SELECT status, count(*) FROM relyt_sys.relyt_loader_checkpoint GROUP BY 1").ReadAll()
 		if err != nil {

@@ -48,7 +48,7 @@ func cancelRaw(t testing.TB, r *rawConn) {
 	if _, err := c.Write(append(p, r.key...)); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Fatalf("the answer to a cancel request is %v", err)
 	}
@@ -217,7 +217,7 @@ func TestCoalesceClientLost(t *testing.T) {
 func (b *bed) wantGone(pid uint32) {
 	b.t.Helper()
 	watch := b.direct()
-	eventually(b.t, 10*time.Second, func() string {
+	eventually(b.t, patience, func() string {
 		return must(b.t, watch, fmt.Sprintf(`SELECT CASE WHEN count(*) = 0 THEN '' ELSE 'its session is still there' END
 			FROM pg_catalog.pg_stat_activity WHERE pid = %d`, pid))
 	})

@@ -124,7 +124,7 @@ func TestClientStopsReading(t *testing.T) {
 	done()
 	deaf.reset()
 	talked.reset()
-	b.wantUnlocked("5000", 5*time.Second)
+	b.wantUnlocked("5000", patience)
 	b.wantSwept()
 }
 

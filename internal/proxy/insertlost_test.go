@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -38,7 +37,7 @@ func (b *bed) wantWaiting(pid uint32) {
 	b.t.Helper()
 	c := b.direct()
 	defer hangUp(c)
-	eventually(b.t, 10*time.Second, func() string {
+	eventually(b.t, patience, func() string {
 		return must(b.t, c, fmt.Sprintf(`SELECT CASE WHEN count(*) = 1 THEN '' ELSE 'it does not wait' END
 			FROM pg_catalog.pg_locks WHERE pid = %d AND NOT granted`, pid))
 	})
@@ -55,10 +54,10 @@ func TestInsertBackendTerminated(t *testing.T) {
 			b.t.Errorf("%+v, %v", e, err)
 		}
 		must(b.t, holder, "ROLLBACK")
-		b.wantUnlocked("0", 5*time.Second)
+		b.wantUnlocked("0", patience)
 		c := b.proxied()
 		must(b.t, c, "INSERT INTO t VALUES (1, 'a'), (2, 'b')")
-		b.wantUnlocked("2", 5*time.Second)
+		b.wantUnlocked("2", patience)
 	})
 }
 
@@ -70,7 +69,7 @@ func TestInsertClientLost(t *testing.T) {
 		r.reset()
 		must(b.t, holder, "ROLLBACK")
 		watch := b.direct()
-		eventually(b.t, 10*time.Second, func() string {
+		eventually(b.t, patience, func() string {
 			return must(b.t, watch, fmt.Sprintf(`SELECT CASE WHEN count(*) = 0 THEN '' ELSE 'its session is still there' END
 				FROM pg_catalog.pg_stat_activity WHERE pid = %d`, r.pid))
 		})
@@ -78,6 +77,6 @@ func TestInsertClientLost(t *testing.T) {
 		if n := must(b.t, watch, "SELECT count(*) FROM t"); n != "0" && n != "2" {
 			b.t.Errorf("%s rows", n)
 		}
-		b.wantUnlocked(must(b.t, watch, "SELECT count(*) FROM t"), 5*time.Second)
+		b.wantUnlocked(must(b.t, watch, "SELECT count(*) FROM t"), patience)
 	})
 }

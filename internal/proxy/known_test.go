@@ -189,7 +189,7 @@ func TestRoutedWithoutSessions(t *testing.T) {
 	for must(t, direct, "SELECT lease_until > '"+renewed+"'::timestamptz + interval '2 seconds' FROM pgbulk.proxy") != "t" {
 	}
 	must(t, direct, knownPair)
-	if err := awaitSeenFor(t.Context(), b.pg.Connect(t, b.db, "postgres"), "t", 5*time.Second); err != nil {
+	if err := awaitSeenFor(t.Context(), b.pg.Connect(t, b.db, "postgres"), "t", patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -205,14 +205,14 @@ func TestRoutedBeforeSessions(t *testing.T) {
 	r.dbs.Lookup(t.Context(), db, true) // as lease.discover does
 	conn := pg.Connect(t, db, "postgres")
 	must(t, conn.PgConn(), "CREATE TABLE t (group_id text); "+knownPair)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for leased := false; !leased; {
 		if err := conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgbulk.proxy)").Scan(&leased); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := awaitSeenFor(t.Context(), conn, "t", 10*time.Second); err != nil {
+	if err := awaitSeenFor(t.Context(), conn, "t", patience); err != nil {
 		t.Error(err)
 	}
 }

@@ -41,7 +41,7 @@ func phases() []phase {
 		{"held", true, sent(1000), false, false},
 		{"staging", false, func(b *bed, r *rawConn) {
 			sent(6000)(b, r)
-			eventually(b.t, 10*time.Second, func() string {
+			eventually(b.t, patience, func() string {
 				if b.metric(b.t, "pgbulk_bytes_total", "leg", "store") == 0 {
 					return "nothing is in the store"
 				}
@@ -53,7 +53,7 @@ func phases() []phase {
 			r.send([]byte{'c', 0, 0, 0, 4})
 			c := b.direct()
 			defer hangUp(c)
-			eventually(b.t, 10*time.Second, func() string {
+			eventually(b.t, patience, func() string {
 				return must(b.t, c, `SELECT CASE WHEN count(*) = 0 THEN 'no load sleeps' ELSE '' END
 					FROM pg_catalog.pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()`)
 			})
@@ -129,7 +129,7 @@ func TestClientLost(t *testing.T) {
 				if p.complete {
 					// The server does not notice either before it answers.
 					b.wantLedger(map[string]int{"COMPLETED": 1})
-					b.wantUnlocked("8000", 5*time.Second)
+					b.wantUnlocked("8000", patience)
 					return
 				}
 				// Natively it takes no time; the limit is below the timeouts of
@@ -152,7 +152,7 @@ func TestBackendTerminated(t *testing.T) {
 		if err == nil || e == nil || e.Code != "57P01" || e.Severity != "FATAL" || strings.Contains(e.Where, "pgbulk") {
 			b.t.Errorf("%+v, %v", e, err)
 		}
-		b.wantUnlocked("0", 5*time.Second)
+		b.wantUnlocked("0", patience)
 		if p.staged {
 			b.wantLedger(map[string]int{"FAILED": 1})
 		}
@@ -175,7 +175,7 @@ func TestServerCrashes(t *testing.T) {
 	if _, e, err := r.until(isReady); err == nil || (e != nil && e.Code != "57P02") {
 		t.Errorf("%+v, %v", e, err)
 	}
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		c, err := tryConnect(b.pg.DSN(b.db, "postgres"))
 		if err != nil {
 			return err.Error()
@@ -191,7 +191,7 @@ func TestServerCrashes(t *testing.T) {
 		t.Error(o)
 	}
 	b.wantSwept()
-	eventually(t, 10*time.Second, func() string {
+	eventually(t, patience, func() string {
 		return must(t, b.direct(), "SELECT CASE WHEN count(*) FILTER (WHERE status = 'COMPLETED') = 1 THEN '' ELSE 'not completed' END FROM relyt_sys.relyt_loader_checkpoint")
 	})
 }
@@ -214,7 +214,7 @@ func TestDrain(t *testing.T) {
 			rows := textRows(6000)
 			r.data(rows[:len(rows)/2])
 			b.stop()
-			eventually(t, 5*time.Second, func() string {
+			eventually(t, patience, func() string {
 				if c, err := tryConnect(b.via()); err == nil {
 					hangUp(c)
 					return "new sessions are accepted"

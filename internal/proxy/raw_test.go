@@ -35,7 +35,7 @@ func raw(t testing.TB, c *pgconn.PgConn) *rawConn {
 
 // send writes bytes; the other side may have closed.
 func (r *rawConn) send(p []byte) {
-	_ = r.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = r.SetWriteDeadline(time.Now().Add(patience))
 	_, _ = r.Write(p)
 }
 
@@ -57,7 +57,7 @@ func copyData(p []byte) (out []byte) {
 // and returns that. FATAL errors are skipped to the end, and returned there.
 func (r *rawConn) until(fits func(pgproto3.BackendMessage) bool) (pgproto3.BackendMessage, *pgconn.PgError, error) {
 	r.t.Helper()
-	_ = r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = r.SetReadDeadline(time.Now().Add(patience))
 	var last *pgconn.PgError
 	for {
 		m, err := r.fe.Receive()

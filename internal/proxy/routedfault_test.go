@@ -114,7 +114,7 @@ var faults = []struct {
 		c.waits()
 		c.r.reset()
 		must(c.t, c.holder, "ROLLBACK")
-		eventually(c.t, 10*time.Second, func() string {
+		eventually(c.t, patience, func() string {
 			return must(c.t, c.holder, fmt.Sprintf("SELECT CASE WHEN count(*) = 0 THEN '' ELSE 'its session is still there' END FROM pg_catalog.pg_stat_activity WHERE pid = %d", c.r.pid))
 		})
 		// Outside a block it may be through with it, as natively; half of it is not.
@@ -133,7 +133,7 @@ func (c *faultCase) rows() string {
 
 func (c *faultCase) wantRows(want string) {
 	c.t.Helper()
-	eventually(c.t, 10*time.Second, func() string {
+	eventually(c.t, patience, func() string {
 		return must(c.t, c.holder, fmt.Sprintf(`SELECT coalesce(string_agg(format('%%s holds %%s', pid, mode), ', '), '') FROM pg_catalog.pg_locks
 			WHERE pid <> pg_backend_pid() AND relation IN ('%[1]s'::regclass, '%[1]s_relyt_massive_group'::regclass)`, c.table))
 	})
@@ -225,9 +225,9 @@ func (b *bed) wantNothingLeft() {
 	b.t.Helper()
 	c := b.direct()
 	defer hangUp(c)
-	eventually(b.t, 10*time.Second, func() string { return must(b.t, c, leftBehind) })
+	eventually(b.t, patience, func() string { return must(b.t, c, leftBehind) })
 	b.wantSwept()
-	eventually(b.t, 10*time.Second, func() string {
+	eventually(b.t, patience, func() string {
 		if n := b.metric(b.t, "pgbulk_sessions"); n != 0 {
 			return fmt.Sprint(n, " sessions")
 		}

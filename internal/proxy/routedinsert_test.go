@@ -274,7 +274,7 @@ func TestRoutedInsertBesideMigration(t *testing.T) {
 	go func() {
 		done <- bound.ExecParams(context.Background(), `INSERT INTO "T t" (routing_id, v) SELECT $1 || '3', 'd'`, [][]byte{[]byte("g")}, nil, nil, nil).Read().Err
 	}()
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if n := must(t, other, "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"); n != "3" {
 			return n + " wait"
 		}

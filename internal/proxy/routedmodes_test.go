@@ -190,7 +190,7 @@ func TestRoutedMoving(t *testing.T) {
 // awaitLock waits until somebody waits for an advisory lock.
 func (b *bed) awaitLock(t *testing.T, admin *pgconn.PgConn) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for must(t, admin, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == "0" {
 		if time.Now().After(deadline) {
 			t.Fatal("nobody waits for a lock")

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -238,7 +237,7 @@ func TestRoutedReads(t *testing.T) {
 func (b *bed) readAlike(t *testing.T, send func(context.Context, *pgconn.PgConn, int, readStatement) []*pgconn.Result) {
 	t.Helper()
 	proxied, direct := b.readPaths()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	for i, s := range readScript {
 		ordered := strings.Contains(s.sql, "ORDER BY")

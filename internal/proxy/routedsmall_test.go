@@ -43,7 +43,7 @@ func makeGroupPairs(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func awaitSeen(ctx context.Context, conn *pgx.Conn, table string) error {
-	return awaitSeenFor(ctx, conn, table, 20*time.Second)
+	return awaitSeenFor(ctx, conn, table, patience)
 }
 
 func awaitSeenFor(ctx context.Context, conn *pgx.Conn, table string, limit time.Duration) error {

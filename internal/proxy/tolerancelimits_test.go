@@ -24,7 +24,7 @@ func (b *bed) noticed() (*pgconn.PgConn, *[]*pgconn.Notice) {
 	}
 	var got []*pgconn.Notice
 	cfg.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { got = append(got, n) }
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
@@ -112,7 +112,7 @@ func TestToleranceLimit(t *testing.T) {
 	if o := copyIn(c, copyText, strings.NewReader(limitData)); o.tag != "COPY 2" || len(*notices) != 0 {
 		t.Errorf("%s, notices %v", o, *notices)
 	}
-	eventually(t, 15*time.Second, func() string { // the ledger's row comes beside the load
+	eventually(t, patience, func() string { // the ledger's row comes beside the load
 		const last = `SELECT concat_ws(' ', error_records, status, (SELECT sum((f ->> 'records')::int) FROM jsonb_array_elements(file_details) f))
 			FROM relyt_sys.relyt_loader_checkpoint ORDER BY start_time DESC LIMIT 1`
 		if got := must(t, c, last); got != "3 COMPLETED 2" {

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -74,11 +73,11 @@ func TestToleranceStopped(t *testing.T) {
 		// The server sleeps in the last row, behind the one that was skipped.
 		done := make(chan outcome, 1)
 		go func() { done <- copyIn(c, copyText, strings.NewReader(data)) }()
-		eventually(t, 20*time.Second, func() string {
+		eventually(t, patience, func() string {
 			return must(t, admin, `SELECT CASE WHEN count(*) = 1 THEN '' ELSE 'nobody sleeps' END FROM pg_stat_activity
 				WHERE wait_event = 'PgSleep' AND datname = current_database()`)
 		})
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		if err := c.CancelRequest(ctx); err != nil {
 			t.Error(err)
 		}

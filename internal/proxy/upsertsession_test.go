@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -143,13 +142,13 @@ func TestOverwriteCancelled(t *testing.T) {
 	done := make(chan outcome)
 	go func() { done <- copyIn(c, "COPY t FROM STDIN (MODE overwrite)", strings.NewReader("1\tx\n")) }()
 	watch := b.direct()
-	eventually(t, 20*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if must(t, watch, "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted AND relation = 't'::regclass") == "0" {
 			return "nobody waits"
 		}
 		return ""
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := c.CancelRequest(ctx); err != nil {
 		t.Fatal(err)
