@@ -169,7 +169,7 @@ func NewLoader(cfg Config, d Deps) *Loader {
 // begins.
 func (l *Loader) Memory() *Memory { return l.mem }
 
-// Sharded says that tables of a database may be Citus'.
+// Sharded says that tables of a database may be Citus', if it has the extension.
 func (l *Loader) Sharded(ctx context.Context, database string) bool {
 	return l.engineOf(ctx, database, true).Caps().Sharded
 }
@@ -270,14 +270,24 @@ func (s *Spec) tolerant() bool { return s.Decision.Ext.IgnoreErrors }
 // Open is the SQL with which a load begins: it puts the session into a
 // transaction block, or behind a savepoint inside the client's own, takes the
 // lock that COPY takes first of all, and inspects the table under it. lock takes
-// it.
-func Open(lock, inspect string, inBlock bool) string {
+// it. after is what goes behind a savepoint's end, as for UndoFailedOpen.
+func Open(lock, inspect string, inBlock bool, after string) string {
 	sql := lock + "; " + inspect
 	if inBlock {
-		return "SAVEPOINT pgbulkproxy_open; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_open"
+		return "SAVEPOINT pgbulkproxy_open; " + sql + "; RELEASE SAVEPOINT pgbulkproxy_open" + after
 	}
 	return "BEGIN; " + sql
 }
+
+// Stay goes behind the end of a savepoint of ours where statements reach other
+// servers (rewrite.Inspection.Spread): Citus keeps, for each worker, the last
+// savepoint that was set, and not that it was released. After an error it can then
+// not go back to a savepoint of the client's that is older; the transaction is
+// lost. This one stays until the client's own savepoint or block ends.
+const Stay = "; SAVEPOINT pgbulkproxy_kept"
+
+// Unstay ends it where it is known to be the last one.
+const Unstay = "RELEASE SAVEPOINT pgbulkproxy_kept; "
 
 // LockEmpty is the lock of a load that empties the table. It takes more than COPY
 // does at once, since two that both wanted more later would wait for each other.
@@ -287,9 +297,9 @@ func LockEmpty(schema, table string) string {
 
 // UndoFailedOpen is the SQL that brings a session to where it was before an
 // Open that failed.
-func UndoFailedOpen(inBlock bool) string {
+func UndoFailedOpen(inBlock bool, after string) string {
 	if inBlock {
-		return "ROLLBACK TO SAVEPOINT pgbulkproxy_open; RELEASE SAVEPOINT pgbulkproxy_open"
+		return "ROLLBACK TO SAVEPOINT pgbulkproxy_open; RELEASE SAVEPOINT pgbulkproxy_open" + after
 	}
 	return "ROLLBACK"
 }

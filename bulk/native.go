@@ -181,7 +181,7 @@ func (ld *Load) complete() (int64, error) {
 	}
 	sql := ""
 	if r.savepoint {
-		sql = releaseSavepoint
+		sql = ld.leave(strings.TrimSuffix(releaseSavepoint, "; ")) + "; "
 		r.savepoint = false
 	}
 	if r.begun && !ld.spec.CommitLater {
@@ -255,7 +255,7 @@ func (ld *Load) recordImports(n int64) error {
 	if sql == "" {
 		return nil
 	}
-	sql, bracket := setSavepoint+sql+strings.TrimSuffix(releaseSavepoint, "; "), 1
+	sql, bracket := setSavepoint+sql+ld.leave(strings.TrimSuffix(releaseSavepoint, "; ")), 1
 	if ld.run.savepoint {
 		ld.run.savepoint = false
 		sql, bracket = releaseSavepoint+sql, 2
@@ -271,8 +271,16 @@ func (ld *Load) recordImports(n int64) error {
 	if len(results) < bracket {
 		return err
 	}
-	_, err = ld.exec(rollbackSavepoint)
+	_, err = ld.exec(ld.leave(rollbackSavepoint))
 	return err
+}
+
+// leave is what ends a savepoint of the load's.
+func (ld *Load) leave(sql string) string {
+	if ld.spec.InBlock && ld.spec.Inspection.Spread {
+		sql += Stay
+	}
+	return sql
 }
 
 // importsSQL returns what recordImports runs, or "".

@@ -393,10 +393,10 @@ func (ld *Load) undoFile() error {
 	}
 	ld.run.savepoint = false
 	if ld.run.loaded {
-		_, err := ld.exec(strings.TrimSuffix(releaseSavepoint, "; "))
+		_, err := ld.exec(ld.leave(strings.TrimSuffix(releaseSavepoint, "; ")))
 		return err
 	}
-	_, err := ld.exec(rollbackSavepoint)
+	_, err := ld.exec(ld.leave(rollbackSavepoint))
 	return err
 }
 

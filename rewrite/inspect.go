@@ -66,8 +66,10 @@ type Inspection struct {
 	// to be run and its row given to AddRouting, which may find out the same.
 	Routing *Routing
 
-	// Sharding is nil but for tables of Citus.
+	// Sharding is nil but for tables of Citus. Spread says that the database has
+	// Citus, so that the session's transaction may be one of other servers, too.
 	Sharding *Sharding
+	Spread   bool
 
 	// Session is what holds without a table.
 	Session

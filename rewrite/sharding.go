@@ -23,6 +23,10 @@ type Sharding struct {
 	Exact bool `json:"exact"`
 }
 
+// SpreadSQL has one row where the session's database has the extension citus, else
+// none. ShardingSQL and ShardedLockSQL are for those that have.
+const SpreadSQL = "SELECT WHERE pg_catalog.to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL"
+
 // ShardingSQL is asked together with an InspectSQL: it returns one row with one
 // column for AddSharding where the table is one of Citus', else none.
 func ShardingSQL(schema, table string) string {

@@ -329,7 +329,7 @@ func (s *session) beginRun(r *run) error {
 	}
 	r.insp, r.idle, r.began = t.insp, t.insp.IdleInTransactionTimeout, time.Now()
 	r.encoder = values.NewEncoder(t.insp.Types[:r.stmt.Targets()])
-	r.out = frame.AppendString(s.takeBuffer(), 'Q', beforeInsert+r.stmt.GuardSQL(r.insp)+"; "+r.stmt.RowsSQL(r.insp)+afterInsert)
+	r.out = frame.AppendString(s.takeBuffer(), 'Q', s.savepoint()+r.stmt.GuardSQL(r.insp)+"; "+r.stmt.RowsSQL(r.insp)+s.leave(afterInsert))
 	r.data = len(r.out)
 	r.out = frame.AppendHead(r.out, 'd', 0)
 	pending := s.takePending()

@@ -132,7 +132,7 @@ func (r *run) replay() (failed *pgerr.Error, err error) {
 	s := r.s
 	in := s.inject()
 	defer in.release()
-	if _, err := in.Exec(s.ctx, rollbackInsert); err != nil {
+	if _, err := in.Exec(s.ctx, s.leave(rollbackInsert)); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()

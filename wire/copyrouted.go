@@ -170,7 +170,7 @@ func (t *copyTask) allMain(d rewrite.Decision, canceled bool) (bool, error) {
 	defer in.release()
 	t.setBeginning(true)
 	defer t.setBeginning(false)
-	results, err := in.Exec(t.s.ctx, sql+routing.AuxKeysSQL(t.insp, keys)+"; "+endAsking)
+	results, err := in.Exec(t.s.ctx, sql+routing.AuxKeysSQL(t.insp, keys)+"; "+t.s.asked())
 	switch e := pgerr.As(err); {
 	case err == nil && len(results) >= 2:
 		return len(results[len(results)-2].Rows) == 0, nil
@@ -179,7 +179,7 @@ func (t *copyTask) allMain(d rewrite.Decision, canceled bool) (bool, error) {
 	case e == nil || isFinal(e):
 		return false, err
 	}
-	_, err = in.Exec(t.s.ctx, undoAsking+"; "+endAsking)
+	_, err = in.Exec(t.s.ctx, t.s.leave(undoAsking+"; "+endAsking))
 	return false, err
 }
 

@@ -398,7 +398,7 @@ func (t *insertTask) replay(e *pgerr.Error, size int) error {
 // undoSQL undoes a statement that failed.
 func (t *insertTask) undoSQL() string {
 	if t.inBlock {
-		return rollbackInsert
+		return t.s.leave(rollbackInsert)
 	}
 	return "ROLLBACK"
 }

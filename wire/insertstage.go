@@ -60,7 +60,7 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 	}
 	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	if t.inBlock {
-		if _, err := in.Exec(s.ctx, releaseInsert); err != nil {
+		if _, err := in.Exec(s.ctx, s.leave(releaseInsert)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
@@ -47,12 +48,21 @@ func (t *insertTask) encode(method rewrite.Method) error {
 func (t *insertTask) brackets() (before, after string) {
 	before, after = "", commitInsert
 	if t.inBlock {
-		before, after = beforeInsert, afterInsert
+		before, after = t.s.savepoint(), t.s.leave(afterInsert)
 	}
 	if !t.opened {
 		before += t.stmt.GuardSQL(t.insp) + "; "
 	}
 	return before, after
+}
+
+// savepoint is what stands before a statement in the client's block. The inspection
+// or the INSERT before, behind which nothing came, has left a savepoint that stays.
+func (s *session) savepoint() string {
+	if s.spread {
+		return bulk.Unstay + beforeInsert
+	}
+	return beforeInsert
 }
 
 // appendReparse appends the Parse of the unnamed statement, which a Query drops.
@@ -70,7 +80,7 @@ func (t *insertTask) appendReparse(out []byte) []byte {
 // encodeSame is encode for rows that go by COPY, and whose statement is known but
 // for them. It leaves an encoder for the next one of its kind.
 func (t *insertTask) encodeSame(l *lastInsert) bool {
-	out := frame.AppendString(t.s.takeBuffer(), 'Q', beforeInsert+t.stmt.GuardSQL(t.insp)+"; "+t.stmt.RowsSQL(t.insp)+afterInsert)
+	out := frame.AppendString(t.s.takeBuffer(), 'Q', t.s.savepoint()+t.stmt.GuardSQL(t.insp)+"; "+t.stmt.RowsSQL(t.insp)+t.s.leave(afterInsert))
 	lexer := t.stmt.Lexer(l.opts)
 	rows := 0
 	out, err := appendRows(out, l.encoder, func(f func([]values.Cell) error) error {

@@ -37,6 +37,7 @@ func (o *opening) run() (*rewrite.Inspection, error) {
 	insp, err := rewrite.ParseInspection(row)
 	var rerr error
 	if err == nil {
+		insp.Spread = o.s.spread
 		err = insp.AddSharding(sharding)
 	}
 	if err == nil {
@@ -84,14 +85,17 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 func (o *opening) read(in *injector) (row, sharding string, err error) {
 	d, inspect := o.s.dialect(), o.inspect
 	lock := d.LockSQL(o.schema, o.table)
-	if o.s.srv.loader.Sharded(o.s.ctx, o.s.database) {
+	if err := o.s.findSpread(in); err != nil {
+		return "", "", err
+	}
+	if o.s.spread {
 		lock = rewrite.ShardedLockSQL(o.schema, o.table)
 		inspect += "; " + rewrite.ShardingSQL(o.schema, o.table)
 	}
 	if o.empty {
 		lock = bulk.LockEmpty(o.schema, o.table)
 	}
-	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock))
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock, o.s.leave("")))
 	o.s.declared = err == nil
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		e = e.With('P', "") // a position in our text
@@ -99,7 +103,7 @@ func (o *opening) read(in *injector) (row, sharding string, err error) {
 		if mine && o.inBlock {
 			return "", "", e // the client's block has failed, as it would natively
 		}
-		if _, uerr := in.Exec(o.s.ctx, bulk.UndoFailedOpen(o.inBlock)); uerr != nil {
+		if _, uerr := in.Exec(o.s.ctx, bulk.UndoFailedOpen(o.inBlock, o.s.leave(""))); uerr != nil {
 			return "", "", uerr
 		}
 		if mine {
@@ -128,6 +132,25 @@ func (o *opening) read(in *injector) (row, sharding string, err error) {
 		_, err = in.Exec(o.s.ctx, sql)
 	}
 	return "", "", err
+}
+
+// findSpread finds out whether the database has Citus, where the engine is for that.
+// It asks again until it has: one that is told of by name need not be there.
+func (s *session) findSpread(in *injector) error {
+	if s.spread || !s.srv.loader.Sharded(s.ctx, s.database) {
+		return nil
+	}
+	results, err := in.Exec(s.ctx, rewrite.SpreadSQL)
+	s.spread = err == nil && len(results) == 1 && len(results[0].Rows) == 1
+	return err
+}
+
+// leave is what ends a savepoint of ours in the client's block.
+func (s *session) leave(sql string) string {
+	if s.spread {
+		sql += bulk.Stay
+	}
+	return sql
 }
 
 // dialect is how the session's server is asked.

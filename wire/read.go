@@ -326,6 +326,9 @@ func (t *readTask) tryParse(inBlock bool) (refused *pgerr.Error, err error) {
 	defer in.release()
 	ctx := t.s.ctx
 	if inBlock {
+		if err := t.s.findSpread(in); err != nil {
+			return nil, err
+		}
 		if _, err := in.Exec(ctx, tryBegin); err != nil {
 			return nil, err
 		}
@@ -340,7 +343,7 @@ func (t *readTask) tryParse(inBlock bool) (refused *pgerr.Error, err error) {
 		if refused != nil {
 			end = tryUndo
 		}
-		_, err = in.Exec(ctx, end)
+		_, err = in.Exec(ctx, t.s.leave(end))
 	}
 	return refused, err
 }

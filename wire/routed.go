@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -144,7 +145,7 @@ func (r *routedInsert) run() (failed *pgerr.Error, err error) {
 	if t.batch == nil && r.needsTemp() {
 		if r.saved { // it sets one of its own
 			r.saved = false
-			if failed, err := r.exec(releaseInsert); failed != nil || err != nil {
+			if failed, err := r.exec(r.t.s.leave(releaseInsert)); failed != nil || err != nil {
 				return failed, err
 			}
 		}
@@ -275,6 +276,14 @@ const (
 	endAsking  = "RELEASE SAVEPOINT pgbulkproxy_route"
 )
 
+// asked is the one statement behind a question that had its answer.
+func (s *session) asked() string {
+	if s.spread {
+		return strings.TrimPrefix(bulk.Stay, "; ")
+	}
+	return endAsking
+}
+
 func (r *routedInsert) undo() error {
 	_, err := r.in.Exec(r.t.s.ctx, undoRouted)
 	return err
@@ -284,7 +293,7 @@ func (r *routedInsert) undo() error {
 func (r *routedInsert) end() (failed *pgerr.Error, err error) {
 	sql := ""
 	if r.saved {
-		sql = releaseInsert + "; "
+		sql = r.t.s.leave(releaseInsert) + "; "
 	}
 	if r.temp != nil && r.t.inBlock {
 		sql += r.temp.plan.DropSQL() + "; "

@@ -103,9 +103,9 @@ func (r *routedInsert) undoBatch() error {
 	var err error
 	switch {
 	case r.asking:
-		_, err = r.in.Exec(r.t.s.ctx, undoAsking+"; "+endAsking)
+		_, err = r.in.Exec(r.t.s.ctx, r.t.s.leave(undoAsking+"; "+endAsking))
 	case r.saved:
-		_, err = r.in.Exec(r.t.s.ctx, rollbackInsert)
+		_, err = r.in.Exec(r.t.s.ctx, r.t.s.leave(rollbackInsert))
 	}
 	return err
 }

@@ -77,7 +77,7 @@ func (r *routedBinds) ask() (*pgerr.Error, error) {
 		binds += len(r.units)
 	}
 	out = r.appendAll(out, in.Routing.AuxCellsSQL(in, r.cells))
-	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', endAsking)
+	out = frame.AppendString(frame.Append(out, 'S', nil), 'Q', s.asked())
 	unit := -binds
 	var unreadable *pgerr.Error
 	failed, err := r.exchange(out, 3, func(f captured) {

@@ -113,6 +113,7 @@ type session struct {
 	cleared    int    // bytes there whose INSERTs go where they say
 	last       *lastInsert
 	declared   bool                 // our settings are known to the server's session
+	spread     bool                 // the database has Citus
 	shape      *rewrite.InsertShape // of the last INSERT
 	shapeOpts  values.Options
 	lastHead   []byte // the head of the INSERT that was relayed just before

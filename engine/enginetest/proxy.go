@@ -51,6 +51,14 @@ func RunProxy(t *testing.T, c ProxyConfig) {
 			one.run(t, c)
 		})
 	}
+	for seed := range uint64(randomBlocks) {
+		t.Run(fmt.Sprintf("random block %d", seed), func(t *testing.T) {
+			t.Parallel()
+			if transactional(c.Caps) {
+				randomBlock(seed).run(t, c)
+			}
+		})
+	}
 	t.Run("cancel", func(t *testing.T) { t.Parallel(); proxyCancel(t, c) })
 	t.Run("side by side", func(t *testing.T) { t.Parallel(); proxySideBySide(t, c) })
 }
