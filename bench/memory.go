@@ -18,10 +18,15 @@ func resetPeak(pid int) error {
 
 // peakRSS returns the largest resident memory of a process in bytes since
 // resetPeak or its start.
-func peakRSS(pid int) (int64, error) {
-	kib, err := parseKiB(procField(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"))
+func peakRSS(pid int) (int64, error) { return statusSize(pid, "VmHWM") }
+
+// currentRSS returns its resident memory of the moment.
+func currentRSS(pid int) (int64, error) { return statusSize(pid, "VmRSS") }
+
+func statusSize(pid int, field string) (int64, error) {
+	kib, err := parseKiB(procField(fmt.Sprintf("/proc/%d/status", pid), field))
 	if err != nil {
-		return 0, fmt.Errorf("read peak memory: %w", err)
+		return 0, fmt.Errorf("read %s: %w", field, err)
 	}
 	return kib << 10, nil
 }

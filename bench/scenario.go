@@ -50,6 +50,7 @@ func registry() []scenario {
 		all = append(all, tpcb{connections}.scenario())
 	}
 	all = append(all, roundTrip{}.scenario(), smallCopy{}.scenario())
+	all = append(all, idle{}.scenario())
 	for _, engine := range engines {
 		all = append(all, memory{engine: engine}.scenario())
 	}
