@@ -29,7 +29,7 @@ type oracle struct {
 }
 
 // newOracle makes two tables with a column of the type, after the statements.
-func newOracle(t *testing.T, kind string, statements ...string) *oracle {
+func newOracle(t testing.TB, kind string, statements ...string) *oracle {
 	t.Helper()
 	pg := testenv.Postgres(t)
 	o := &oracle{conn: pg.Connect(t, pg.NewDatabase(t), "postgres"), format: Format{Null: `\N`}}
@@ -45,7 +45,7 @@ func newOracle(t *testing.T, kind string, statements ...string) *oracle {
 }
 
 // describe asks for the type of a.v, as the one who loads does.
-func describe(t *testing.T, conn *pgx.Conn) Column {
+func describe(t testing.TB, conn *pgx.Conn) Column {
 	t.Helper()
 	const sql = `SELECT b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typcategory::text, coalesce(e.oid, 0), coalesce(eb.oid, 0),
 		coalesce(CASE WHEN e.typtype = 'd' THEN e.typtypmod END, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), coalesce(eb.typcategory::text, '')
@@ -64,7 +64,7 @@ func describe(t *testing.T, conn *pgx.Conn) Column {
 }
 
 // read asks for the settings of the session.
-func (o *oracle) read(t *testing.T, version int) {
+func (o *oracle) read(t testing.TB, version int) {
 	t.Helper()
 	var nulls string
 	s := Settings{Version: version}

@@ -45,7 +45,8 @@ type Format struct {
 	CSV bool
 	// Delimiter is a tab or a comma where zero, Quote '"', Escape the quote.
 	Delimiter, Quote, Escape byte
-	Null                     string
+	// Null is as COPY has it, and has no default here.
+	Null string
 }
 
 // Settings are those of the session that change what text means. Those that are
