@@ -289,10 +289,20 @@ const Stay = "; SAVEPOINT pgbulkproxy_kept"
 // Unstay ends it where it is known to be the last one.
 const Unstay = "RELEASE SAVEPOINT pgbulkproxy_kept; "
 
-// LockEmpty is the lock of a load that empties the table. It takes more than COPY
-// does at once, since two that both wanted more later would wait for each other.
-func LockEmpty(schema, table string) string {
+// LockAlone is the lock of a load that empties the table, or that must know what is
+// in it. It takes more than COPY does at once, since two that both wanted more later
+// would wait for each other.
+func LockAlone(schema, table string) string {
 	return "LOCK TABLE ONLY " + pgident.Qualified(schema, table) + " IN SHARE ROW EXCLUSIVE MODE"
+}
+
+// OpenAgain is an Open behind one that has taken too little of a lock. Outside a
+// block of the client's that one is undone first; inside, its lock stays.
+func OpenAgain(lock, inspect string, inBlock bool) string {
+	if inBlock {
+		return Open(lock, inspect, inBlock, "")
+	}
+	return "ROLLBACK; " + Open(lock, inspect, inBlock, "")
 }
 
 // UndoFailedOpen is the SQL that brings a session to where it was before an

@@ -30,8 +30,11 @@ func (ld *Load) prepare() error {
 		ld.run.table = "pgbulkproxy_" + ld.id
 		t := ld.spec.Statement.Transfer(in, x, ld.run.table)
 		ld.run.transfer = t
+		if t.Lock != "" {
+			sql = slices.Insert(sql, 0, t.Lock)
+		}
 		sql = append(sql, t.Create)
-		for _, later := range slices.Concat(t.Deletes, t.Inserts) {
+		for _, later := range t.Changes() {
 			sql = append(sql, "EXPLAIN (COSTS OFF) "+later)
 		}
 	}
@@ -56,6 +59,9 @@ func (ld *Load) moveRows(given int64) (int64, error) {
 	if err := ld.checkOperations(); err != nil {
 		return 0, err
 	}
+	if err := ld.checkTwice(); err != nil {
+		return 0, err
+	}
 	results, err := ld.execLong(ld.withinTimeout(t.Move()))
 	if err != nil {
 		return 0, ld.atLine(err)
@@ -66,7 +72,7 @@ func (ld *Load) moveRows(given int64) (int64, error) {
 		if t.Counts && !waited && len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
 			n += parseCount(string(r.Rows[0][0]))
 		}
-		for _, tag := range []string{"INSERT 0 ", "DELETE "} {
+		for _, tag := range []string{"INSERT 0 ", "UPDATE ", "DELETE "} {
 			if count, ok := strings.CutPrefix(r.Tag, tag); ok {
 				n += parseCount(count)
 			}
@@ -142,6 +148,27 @@ func (ld *Load) checkOperations() error {
 		}
 	}
 	return e
+}
+
+// checkTwice fails as ON CONFLICT DO UPDATE does where a key is in the data twice.
+func (ld *Load) checkTwice() error {
+	if ld.run.transfer.Twice == "" {
+		return nil
+	}
+	results, err := ld.execLong(ld.withinTimeout(ld.run.transfer.Twice))
+	if err != nil {
+		return ld.atLine(err)
+	}
+	if !slices.ContainsFunc(results, func(r Result) bool { return len(r.Rows) > 0 }) {
+		return nil
+	}
+	if ld.spec.InBlock {
+		if err := FailTransaction(ld.ctx, ld.sess); err != nil {
+			return err
+		}
+	}
+	return pgerr.New(pgerr.CardinalityViolation, "ON CONFLICT DO UPDATE command cannot affect row a second time").
+		With('H', "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
 }
 
 func (ld *Load) notify(results []Result) error {

@@ -32,7 +32,8 @@ type Caps struct {
 	// InSession: a load runs on the client's session, and so sees its temporary
 	// tables, settings and role.
 	InSession bool
-	// OnConflict: the server has INSERT … ON CONFLICT.
+	// OnConflict: the server has INSERT … ON CONFLICT, whatever its version and the
+	// table. Loads do not need it.
 	OnConflict bool
 	// Returning: the server has INSERT … RETURNING.
 	Returning bool

@@ -46,9 +46,6 @@ func Classify(c *CopyStatement, in *Inspection, caps Caps) Decision {
 			return c.refuse(&Refusal{Feature: a.By}, ReasonUnsupportedExtension)
 		}
 	}
-	if in.Dialect() != Current && x.asksKeys() {
-		return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: ReasonOldServer}, ReasonOldServer)
-	}
 	if x.IgnoreErrors {
 		if reason := c.toleranceReason(in, &x); reason != ReasonNone {
 			return c.WithoutErrors().refuse(&Refusal{Feature: x.errorsBy(), Because: reason}, reason)

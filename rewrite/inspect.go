@@ -61,6 +61,13 @@ type Inspection struct {
 	Definitions []string
 	Keys        []Key
 	Truncate    bool
+	// AppendOptimised: the table is one of Greenplum's that only grows. ChangeRules:
+	// it has rules ON UPDATE or DELETE. DistributedBy are the columns by which its rows
+	// are spread, and Distribution is the clause; where they are not spread by columns,
+	// or nobody has asked, there are none. With the fields above.
+	AppendOptimised, ChangeRules bool
+	DistributedBy                []string
+	Distribution                 string
 
 	// Routing is nil where the table has no routing table. Otherwise RoutingSQL has
 	// to be run and its row given to AddRouting, which may find out the same.
@@ -146,6 +153,11 @@ type tableRow struct {
 	Definitions []string `json:"definitions"`
 	Keys        []Key    `json:"keys"`
 	Truncate    bool     `json:"truncate"`
+	// Appends, ChangeRules, DistributedBy and Distribution are those of an Inspection.
+	Appends       bool     `json:"append_optimised"`
+	ChangeRules   bool     `json:"change_rules"`
+	DistributedBy []string `json:"distributed_by"`
+	Distribution  string   `json:"distribution"`
 	// UserTypes are types of columns, UserCode is that of functions.
 	UserTypes bool `json:"user_types"`
 	UserCode  bool `json:"user_code"`
@@ -256,6 +268,8 @@ func (in *Inspection) table(t *tableRow) {
 	in.InsertPrivilege, in.ColumnPrivilege = t.Insert, t.InsertColumns
 	in.RowSecurity, in.Rules = t.RowSecurity, t.Rules
 	in.Keys, in.Truncate = t.Keys, t.Truncate
+	in.AppendOptimised, in.ChangeRules = t.Appends, t.ChangeRules
+	in.DistributedBy, in.Distribution = t.DistributedBy, t.Distribution
 	in.ForeignPartition, in.UserCode = t.ForeignPartition, t.UserCode || t.UserTypes
 	for _, g := range t.Triggers {
 		if len(g) == 5 {

@@ -44,7 +44,13 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 // inspectKeys is what an INSERT … ON CONFLICT and its temporary table need
 // besides: the types of the columns with their collations, the unique indexes,
 // and whether the role may empty the table.
+//
+// Only Greenplum and what is made from it have tables that append alone.
 const inspectKeys = `,
+'append_optimised', (SELECT true FROM pg_catalog.pg_am m WHERE m.oid OPERATOR(pg_catalog.=) c.relam
+  AND m.amname OPERATOR(pg_catalog.=) ANY ('{ao_row,ao_column}'::pg_catalog.name[]) LIMIT 1),
+'change_rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
+  WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) ANY ('{2,4}'::"char"[]) LIMIT 1),
 'truncate', pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
 'definitions', ARRAY(SELECT pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
     (SELECT pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(l.collname))
@@ -66,6 +72,14 @@ const inspectKeys = `,
   FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique AND i.indisvalid
   ORDER BY i.indexrelid)`
 
+// inspectKeys are the texts of a dialect.
+func (d Dialect) inspectKeys() string {
+	if d == Greenplum6 {
+		return inspectKeysGreenplum6
+	}
+	return inspectKeys
+}
+
 // asksKeys says whether the statement needs inspectKeys.
 func (x *Extensions) asksKeys() bool {
 	return x.Has(FeatureUpsert) || x.Has(FeatureOverwrite) || x.Has(FeatureMerge)
@@ -75,18 +89,18 @@ func (x *Extensions) asksKeys() bool {
 // since a setting asks for more than the statement itself; "" where it is
 // complete.
 func (c *CopyStatement) DetailSQL(in *Inspection) string {
-	if !in.Found || in.Definitions != nil || in.OnConflict == "" || in.Dialect() != Current {
+	if !in.Found || in.Definitions != nil || in.OnConflict == "" {
 		return ""
 	}
 	if x, problem := c.resolve(in); problem != "" || !x.asksKeys() {
 		return ""
 	}
-	return Current.inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, inspectKeys)
+	return in.Dialect().inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, in.Dialect().inspectKeys())
 }
 
 // key returns the unique index that the extensions' target means, nil where the
 // table has none: the server then has its own words for it, if there is a list
-// of columns at all.
+// of columns at all. Of an append-optimised table a list of columns is enough.
 func (x *Extensions) key(in *Inspection) *Key {
 	var found *Key
 	for i := range in.Keys {
@@ -97,6 +111,9 @@ func (x *Extensions) key(in *Inspection) *Key {
 		if k.Plain && sameNames(k.Columns, x.ConflictTarget) && (found == nil || k.NullsEqual) {
 			found = k // of several the strictest is the one that is in the way
 		}
+	}
+	if found == nil && in.AppendOptimised && x.ConflictTarget != nil {
+		return promised(x.ConflictTarget)
 	}
 	return found
 }

@@ -108,8 +108,8 @@ const inspectTree = `WITH RECURSIVE walk(level) AS (SELECT ARRAY[c.oid] UNION AL
 // run it only if Inspectable says so.
 func (c *CopyStatement) InspectSQL(d Dialect) string {
 	more := ""
-	if c.Ext.asksKeys() && d == Current {
-		more = inspectKeys
+	if c.Ext.asksKeys() {
+		more = d.inspectKeys()
 	}
 	return d.inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, more)
 }

@@ -229,7 +229,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT or another MODE than append: refused with 0A000."},
 		{ReasonStatementTriggers, "classify", "Bad rows are to be skipped, and a trigger would see the several COPYs that this takes: one for each statement, or one with a transition table. Refused with 0A000."},
 		{ReasonErrorsRouted, "classify", "Bad rows are to be skipped, and some rows of the table belong to its auxiliary table: refused with 0A000."},
-		{ReasonOldServer, "classify", "The server is of before PostgreSQL 10, as Greenplum 6 is. It has no ON CONFLICT and no alias in an INSERT, and words of its own that can be no names; RETURNING and functions of a user's, which need the rows as arrays, are left to it."},
+		{ReasonOldServer, "classify", "The server is of before PostgreSQL 10, as Greenplum 6 is, or the table is routed and Greenplum has no ON CONFLICT into it. Such a server has no ON CONFLICT and no alias in an INSERT, and words of its own that can be no names; RETURNING and functions of a user's, which need the rows as arrays, are left to it."},
 
 		{ReasonIdentityAlways, "classify", "A GENERATED ALWAYS column without OVERRIDING: the server refuses it in an INSERT, and takes it in a COPY."},
 		{ReasonOverridingUser, "classify", "OVERRIDING USER VALUE: the values of identity columns are ignored."},

@@ -22,21 +22,27 @@ func (c *CopyStatement) classifyTable(in *Inspection, x Extensions) Decision {
 		reason = ReasonDefaultOption // the temporary table has no defaults
 	case len(in.Columns) == 0:
 		reason = ReasonNoColumns
+	default:
+		reason = in.byHandReason()
 	}
 	if reason != ReasonNone {
 		return c.refuse(&Refusal{Feature: x.Asks[0].By, Because: reason}, reason)
 	}
-	// A list of columns that is no key is the server's to judge, except that there
-	// is no DELETE to give it.
-	if x.key(in) == nil && (x.ConflictTarget == nil || x.Mode == LoadMerge) {
+	// A list of columns that is no key is the server's to judge, except where there
+	// is no ON CONFLICT to give it.
+	if x.key(in) == nil && (x.ConflictTarget == nil || x.Mode == LoadMerge || in.lacksConflict()) {
 		return c.refuse(&Refusal{Answer: pgerr.New(pgerr.InvalidColumnReference,
 			"there is no unique or exclusion constraint matching the ON CONFLICT specification")}, ReasonConflictKey)
 	}
 	if x.OperationColumn != "" && slices.Contains(in.Columns, x.OperationColumn) {
 		return c.refuse(&Refusal{Problem: "COPY option OPERATION_COLUMN must not be one of the table's columns"}, ReasonBadExtension)
 	}
-	if k := x.key(in); k != nil && x.ordered() && slices.ContainsFunc(k.Columns, func(n string) bool { return !slices.Contains(in.Columns, n) }) {
-		return c.refuse(&Refusal{Problem: "COPY options LAST_WINS, COMPAT and MODE merge need every column of the key in the data"}, ReasonBadExtension)
+	if k := x.key(in); k != nil && (x.ordered() || in.lacksConflict()) && slices.ContainsFunc(k.Columns, func(n string) bool { return !slices.Contains(in.Columns, n) }) {
+		problem := "COPY options LAST_WINS, COMPAT and MODE merge need every column of the key in the data"
+		if !x.ordered() {
+			problem = "without ON CONFLICT of the server's own " + x.Asks[0].By + " needs every column of the key in the data"
+		}
+		return c.refuse(&Refusal{Problem: problem}, ReasonBadExtension)
 	}
 	return Decision{Way: Stage, Method: MethodTable, Reason: ReasonUpsert, Ext: x}
 }
@@ -75,18 +81,24 @@ func (x *Extensions) EmptySQL(in *Inspection) string {
 // Transfer is the SQL of MethodTable, each text one statement without a
 // semicolon.
 type Transfer struct {
+	// Lock keeps out others who write, where there is no ON CONFLICT; else it is
+	// empty, as Twice and Updates are.
+	Lock string
 	// Create makes the temporary table, Copy fills it.
 	Create, Copy string
+	// Twice returns a row where a key is in the data twice.
+	Twice string
 	// Check, for a merge, returns the first row that can't be obeyed: its number,
 	// its operation, and whether that is a good one. Else it is empty, as Deletes is.
 	Check string
 	// Wait waits for groups that move; empty where none does.
 	Wait string
-	// Deletes and Inserts are one for each table that rows go to. Counts says that
-	// the Inserts return how many rows they have inserted, as a row: their tag lies.
-	Deletes, Inserts []string
-	Counts           bool
-	Drop             string
+	// Deletes and Inserts are one for each table that rows go to, and so are Updates.
+	// Counts says that the Inserts return how many rows they have inserted, as a row:
+	// their tag lies.
+	Deletes, Updates, Inserts []string
+	Counts                    bool
+	Drop                      string
 }
 
 // Move is what takes the rows from the temporary table to where they belong,
@@ -96,8 +108,11 @@ func (t *Transfer) Move() string {
 	if t.Wait != "" {
 		all = append(all, t.Wait)
 	}
-	return strings.Join(append(slices.Concat(all, t.Deletes, t.Inserts), t.Drop), "; ")
+	return strings.Join(append(slices.Concat(all, t.Changes()), t.Drop), "; ")
 }
+
+// Changes are the statements that write into the client's tables, in order.
+func (t *Transfer) Changes() []string { return slices.Concat(t.Deletes, t.Updates, t.Inserts) }
 
 // PlanOf returns the SQL that the session gets for a statement that goes by
 // COPY, in order, for people to read.
@@ -113,7 +128,7 @@ func (c *CopyStatement) PlanOf(in *Inspection, d *Decision) []string {
 		return append(out, c.Native(in, false))
 	}
 	t := c.Transfer(in, &d.Ext, "pgbulkproxy_load")
-	for _, sql := range slices.Concat([]string{t.Create, t.Copy, t.Check, t.Wait}, t.Deletes, t.Inserts, []string{t.Drop}) {
+	for _, sql := range slices.Concat([]string{t.Lock, t.Create, t.Copy, t.Check, t.Twice, t.Wait}, t.Changes(), []string{t.Drop}) {
 		if sql != "" {
 			out = append(out, sql)
 		}
@@ -134,6 +149,8 @@ type transfer struct {
 	// first.
 	ordinal, last string
 	nullsEqual    bool
+	// byHand: there is no ON CONFLICT.
+	byHand bool
 	// routed: rows go to the auxiliary table, too; partitioned: the temporary table
 	// has a part for each.
 	routed, partitioned bool
@@ -182,6 +199,9 @@ const (
 	isDelete   = `pg_catalog.upper(%s) OPERATOR(pg_catalog.=) ANY ('{D,DELETE}'::pg_catalog.text[])`
 )
 
+// isDeleted is the condition that an operation is a delete.
+func isDeleted(operation string) string { return fmt.Sprintf(isDelete, operation) }
+
 // Transfer returns the SQL by which the rows of a statement of MethodTable go
 // through a temporary table of that name.
 func (c *CopyStatement) Transfer(in *Inspection, x *Extensions, name string) Transfer {
@@ -193,7 +213,8 @@ func (c *CopyStatement) Transfer(in *Inspection, x *Extensions, name string) Tra
 // transfer is where a Transfer begins; routed says that the rows may go to the
 // auxiliary table.
 func (c *CopyStatement) transfer(in *Inspection, x *Extensions, name string, routed bool) *transfer {
-	t := &transfer{c: c, in: in, x: x, name: name, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget, routed: routed}
+	t := &transfer{c: c, in: in, x: x, name: name, table: pgident.Qualified("pg_temp", name), key: x.ConflictTarget, routed: routed,
+		byHand: x.needsTable() && in.lacksConflict()}
 	if k := x.key(in); k != nil {
 		t.nullsEqual = k.NullsEqual
 		if t.key == nil {
@@ -234,6 +255,7 @@ func (t *transfer) plan(name string) Transfer {
 	if t.x.Mode == LoadMerge {
 		out.Check = t.check()
 	}
+	t.planByHand(&out)
 	if t.routed {
 		out.Wait = in.Routing.WaitSQL(in, in.Routing.Found.Moving, t.table+" "+rowsAlias, t.routing())
 	}
@@ -243,7 +265,7 @@ func (t *transfer) plan(name string) Transfer {
 // sorted says that the rows have to be numbered: triggers see their order, which
 // a join with the routes need not keep.
 func (t *transfer) sorted() bool {
-	return t.x.ordered() || t.routed && (t.in.Triggers || t.in.Routing.Table.Triggers)
+	return t.numbered() || t.routed && (t.in.Triggers || t.in.Routing.Table.Triggers)
 }
 
 // fresh returns a name that none of the columns has.
@@ -269,21 +291,21 @@ func (t *transfer) create(data []string) string {
 		columns = append(columns, pgident.Quote(c.Name)+" "+c.definition(true))
 	}
 	if t.sorted() {
-		columns = append(columns, pgident.Quote(t.ordinal)+" pg_catalog.int8 GENERATED ALWAYS AS IDENTITY")
+		columns = append(columns, pgident.Quote(t.ordinal)+" "+t.ordinalType())
 	}
-	return "CREATE TEMPORARY TABLE " + t.table + " (" + strings.Join(columns, ", ") + ") ON COMMIT DROP"
+	return "CREATE TEMPORARY TABLE " + t.table + " (" + strings.Join(columns, ", ") + ") ON COMMIT DROP" + t.distributed(data)
 }
 
 // source is what stands behind FROM for the rows that count.
 func (t *transfer) source() string {
 	switch {
-	case !t.x.ordered() && t.routed:
+	case !t.numbered() && (t.routed || t.byHand):
 		return t.table + " " + rowsAlias
-	case !t.x.ordered():
+	case !t.numbered():
 		return t.table
 	}
 	direction := " DESC"
-	if t.x.Compat {
+	if t.firstWins() {
 		direction = ""
 	}
 	return "(SELECT *, pg_catalog.row_number() OVER (PARTITION BY " + pgident.List(t.key) + " ORDER BY " +
@@ -291,7 +313,7 @@ func (t *transfer) source() string {
 }
 
 // counts is the condition for a row of source to count: it is the last of its
-// key. Keys with NULL are different from each other, but for an index that says
+// key, or the first. Keys with NULL are different from each other, but for an index that says
 // otherwise.
 func (t *transfer) counts() string {
 	all := pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1"
@@ -327,11 +349,14 @@ func (t *transfer) insert(p place) string {
 	}
 	b.WriteString(" SELECT " + pgident.List(columns) + " FROM " + t.source())
 	var where []string
-	if t.x.ordered() {
+	if t.numbered() {
 		where = append(where, t.counts())
 	}
+	if t.byHand {
+		where = append(where, t.missing(p))
+	}
 	if t.x.Mode == LoadMerge {
-		where = append(where, "NOT "+fmt.Sprintf(isDelete, t.operation()))
+		where = append(where, "NOT "+isDeleted(t.operation()))
 	}
 	if p.rows != "" {
 		where = append(where, p.rows)
@@ -339,7 +364,7 @@ func (t *transfer) insert(p place) string {
 	if len(where) > 0 {
 		b.WriteString(" WHERE " + strings.Join(where, " AND "))
 	}
-	if t.sorted() {
+	if t.sorted() && !t.byHand {
 		b.WriteString(" ORDER BY " + pgident.Quote(t.ordinal))
 	}
 	b.WriteString(t.conflict(p))
@@ -357,13 +382,22 @@ func (p place) list(columns []string) string {
 
 // conflict is the clause ON CONFLICT, or "".
 func (t *transfer) conflict(p place) string {
-	if t.x.OnConflict == ConflictError {
+	if t.x.OnConflict == ConflictError || t.byHand {
 		return ""
 	}
 	clause := " ON CONFLICT (" + p.list(t.key) + ") DO "
 	if t.x.OnConflict == ConflictNothing {
 		return clause + "NOTHING"
 	}
+	set := t.updated()
+	for i, name := range set {
+		set[i] = pgident.Quote(p.rename(name)) + " = EXCLUDED." + pgident.Quote(p.rename(name))
+	}
+	return clause + "UPDATE SET " + strings.Join(set, ", ")
+}
+
+// updated are the columns that an upsert sets.
+func (t *transfer) updated() []string {
 	var set []string
 	for _, name := range t.in.Columns {
 		if !slices.Contains(t.key, name) {
@@ -371,12 +405,9 @@ func (t *transfer) conflict(p place) string {
 		}
 	}
 	if len(set) == 0 {
-		set = []string{t.key[0]} // a row of nothing but its key is updated to itself, and counted
+		return []string{t.key[0]} // a row of nothing but its key is updated to itself, and counted
 	}
-	for i, name := range set {
-		set[i] = pgident.Quote(p.rename(name)) + " = EXCLUDED." + pgident.Quote(p.rename(name))
-	}
-	return clause + "UPDATE SET " + strings.Join(set, ", ")
+	return set
 }
 
 func (t *transfer) operation() string { return pgident.Quote(t.x.OperationColumn) }
@@ -391,7 +422,7 @@ func (t *transfer) check() string {
 	}
 	good := "(" + fmt.Sprintf(operations, op) + ") IS TRUE"
 	return "SELECT " + pgident.Quote(t.ordinal) + ", " + op + ", " + good + " FROM " + t.table +
-		" WHERE NOT (" + good + ") OR (" + strings.Join(null, " OR ") + ") AND " + fmt.Sprintf(isDelete, op) +
+		" WHERE NOT (" + good + ") OR (" + strings.Join(null, " OR ") + ") AND " + isDeleted(op) +
 		" ORDER BY " + pgident.Quote(t.ordinal) + " LIMIT 1"
 }
 
@@ -402,13 +433,6 @@ func (t *transfer) delete(p place) string {
 	if p.kind == "r" {
 		only = "ONLY " // INSERT knows nothing of child tables either
 	}
-	k := t.x.key(t.in)
-	match := []string{rowsAlias + "." + pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1",
-		fmt.Sprintf(isDelete, rowsAlias+"."+t.operation())}
-	for i, name := range k.Columns {
-		match = append(match, "pgbulkproxy_target."+pgident.Quote(p.rename(name))+
-			" OPERATOR("+pgident.Quote(k.Equals[i].Schema)+"."+k.Equals[i].Name+") "+rowsAlias+"."+pgident.Quote(name))
-	}
-	return "DELETE FROM " + only + p.name + " AS pgbulkproxy_target USING " +
-		t.source() + " WHERE " + strings.Join(match, " AND ")
+	return "DELETE FROM " + only + p.name + " AS " + targetAlias + " USING " + t.source() + " WHERE " + rowsAlias + "." +
+		pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1 AND " + isDeleted(rowsAlias+"."+t.operation()) + " AND " + t.matches(p)
 }

@@ -103,7 +103,7 @@ func (t *copyTask) uninspected(o *opening) (rewrite.Decision, error) {
 func (t *copyTask) opening() *opening {
 	return &opening{
 		s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(t.s.dialect()), inBlock: t.inBlock,
-		empty: t.stmt.Ext.Mode == rewrite.LoadOverwrite,
+		alone: t.stmt.Ext.LocksFirst(t.s.dialect()),
 	}
 }
 
@@ -113,16 +113,34 @@ func (t *copyTask) detail(insp *rewrite.Inspection) (*rewrite.Inspection, error)
 	if sql == "" {
 		return insp, nil
 	}
+	alone := insp.Dialect() != rewrite.Current
+	if alone {
+		sql = bulk.OpenAgain(bulk.LockAlone(t.stmt.Schema, t.stmt.Table), sql, t.inBlock)
+	}
 	in := t.s.inject()
 	defer in.release()
 	results, err := in.Exec(t.s.ctx, sql)
+	if e := pgerr.As(err); e != nil && alone && !e.IsFatal() {
+		if !t.inBlock { // else the client's block has failed
+			if _, uerr := in.Exec(t.s.ctx, bulk.UndoFailedOpen(false, "")); uerr != nil {
+				return nil, uerr
+			}
+		}
+		return nil, e.With('P', "") // a position in our text
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
+	row := ""
+	for _, r := range results {
+		if len(r.Rows) == 1 && len(r.Rows[0]) == 1 {
+			row = string(r.Rows[0][0])
+		}
+	}
+	if row == "" {
 		return nil, errNoInspection
 	}
-	if insp, err = rewrite.ParseInspection(string(results[0].Rows[0][0])); err != nil {
+	if insp, err = rewrite.ParseInspection(row); err != nil {
 		return nil, err
 	}
 	return insp, t.s.inspectRouting(in, insp)

@@ -17,7 +17,7 @@ type opening struct {
 	schema, table string
 	inspect       string // the SQL
 	inBlock       bool   // the client is inside a transaction block of its own
-	empty         bool   // the statement empties the table first
+	alone         bool   // the statement lets nobody else write into the table
 	// failed is the server's error where run has found nothing because of it.
 	failed *pgerr.Error
 }
@@ -92,8 +92,8 @@ func (o *opening) read(in *injector) (row, sharding string, err error) {
 		lock = rewrite.ShardedLockSQL(o.schema, o.table)
 		inspect += "; " + rewrite.ShardingSQL(o.schema, o.table)
 	}
-	if o.empty {
-		lock = bulk.LockEmpty(o.schema, o.table)
+	if o.alone {
+		lock = bulk.LockAlone(o.schema, o.table)
 	}
 	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock, o.s.leave("")))
 	o.s.declared = err == nil

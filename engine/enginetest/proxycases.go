@@ -61,10 +61,10 @@ func extensionCases(two step) []proxyCase {
 		{name: "overwrite", steps: []step{
 			in("COPY t FROM STDIN", "7\told\n"), in("COPY t FROM STDIN (MODE overwrite)", "1\tone\n2\ttwo\n"),
 		}, twin: []step{two}},
-		{name: "upsert", needs: onConflict, steps: []step{
+		{name: "upsert", steps: []step{
 			in("COPY t FROM STDIN", "2\told\n"), in("COPY t FROM STDIN (MODE upsert)", "1\tone\n2\ttwo\n"),
 		}, twin: []step{two}},
-		{name: "nothing", needs: onConflict, steps: []step{
+		{name: "nothing", steps: []step{
 			in("COPY t FROM STDIN", "2\ttwo\n"), in("COPY t FROM STDIN (ON_CONFLICT nothing)", "1\tone\n2\tnew\n"),
 		}, twin: []step{two}},
 	}

@@ -19,6 +19,7 @@ const (
 	InvalidParameter       = "22023"
 	InvalidColumnReference = "42P10"
 	NotNullViolation       = "23502"
+	CardinalityViolation   = "21000"
 	InvalidAuthorization   = "28000"
 	SerializationFailure   = "40001"
 	InsufficientPrivilege  = "42501"

@@ -94,17 +94,26 @@ func TestGreenplumKindsOfTables(t *testing.T) {
 	}
 }
 
-// TestGreenplumRefusals: what needs ON CONFLICT or a ledger is refused, also where
+// TestGreenplumRefusals: what needs a ledger, or would do something else without ON
+// CONFLICT, is refused, also where
 // a setting asks for it, which PostgreSQL 9.4 must first be taught.
 func TestGreenplumRefusals(t *testing.T) {
 	t.Parallel()
 	b := greenplumBed(t)
-	must(t, b.direct(), "CREATE TABLE t (id int PRIMARY KEY, note text) DISTRIBUTED BY (id)")
+	role := b.pg.NewRole(t, "")
+	must(t, b.direct(), `CREATE TABLE t (id int PRIMARY KEY, note text) DISTRIBUTED BY (id);
+		CREATE TABLE few (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); GRANT INSERT, SELECT ON few TO `+role+`;
+		CREATE TABLE ruled (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); CREATE RULE r AS ON UPDATE TO ruled DO INSTEAD NOTHING;
+		CREATE FUNCTION trg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+		CREATE TABLE triggered (LIKE t INCLUDING ALL) DISTRIBUTED BY (id);
+		CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE PROCEDURE trg()`)
 	for _, c := range []struct{ before, sql, code string }{
-		{"SELECT 1", copyText + " (MODE upsert)", "0A000"},
-		{"SELECT 1", copyText + " (ON_CONFLICT nothing)", "0A000"},
+		{"SELECT 1", "COPY triggered FROM STDIN (MODE upsert)", "0A000"},
+		{"SELECT 1", "COPY ruled FROM STDIN (ON_CONFLICT nothing)", "0A000"},
+		{"SELECT 1", "COPY t (note) FROM STDIN (MODE upsert)", "22023"},
+		{"SET ROLE " + role, "COPY few FROM STDIN (MODE upsert)", "42501"},
+		{"SET ROLE " + role + "; SET pgbulk.on_conflict = 'nothing'", "COPY few FROM STDIN", "42501"},
 		{"SELECT 1", copyText + " (LABEL 'x')", "0A000"},
-		{"SET pgbulk.on_conflict = 'update'", copyText, "0A000"},
 		{"SET pgbulk.label = 'x'", copyText, "0A000"},
 		{"SET pgbulk.label = 'x'; SET client_encoding = 'SJIS'", copyText, "0A000"},
 	} {
