@@ -108,6 +108,7 @@ type options struct {
 	Rows        int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
 	InsertRows  int       `help:"Rows of an INSERT scenario; single-row ones take fewer." default:"200000"`
 	MigrateRows int64     `help:"Rows of the table whose groups are migrated; half of them are moved." default:"10000000"`
+	Crowd       int       `help:"COPYs at once of scenario copy-crowd." default:"50"`
 	Seconds     int       `help:"Seconds of one pgbench run." default:"5"`
 	Memory      []float64 `help:"Sizes in GB for the memory scenarios." default:"1,4"`
 	JSON        string    `name:"json" help:"Write every value to this file." type:"path" placeholder:"FILE"`
@@ -129,6 +130,9 @@ func (o *options) Validate() error {
 	if o.MigrateRows < 10*smallGroups || o.MigrateRows%(4*giantGroups) != 0 {
 		return fmt.Errorf("--migrate-rows must be at least %d, and a multiple of %d", 10*smallGroups, 4*giantGroups)
 	}
+	if o.Crowd < 1 || o.Crowd > 100 {
+		return errors.New("--crowd must be 1 to 100")
+	}
 	if o.Rounds < 1 || o.Rows < leastRows || o.InsertRows < batchRows || o.Seconds < 1 {
 		return fmt.Errorf("--rounds and --seconds must be at least 1, --rows at least %d, --insert-rows at least %d", leastRows, batchRows)
 	}
@@ -147,6 +151,7 @@ func (o *options) Validate() error {
 func (o *options) settings() map[string]string {
 	s := clusterSettings()
 	s["rounds"], s["rows"], s["pgbench_seconds"] = strconv.Itoa(o.Rounds), strconv.Itoa(o.Rows), strconv.Itoa(o.Seconds)
+	s["crowd"] = strconv.Itoa(o.Crowd)
 	s["migrate_rows"] = strconv.FormatInt(o.MigrateRows, 10)
 	s["insert_rows"] = strconv.Itoa(o.InsertRows)
 	if len(o.Set) > 0 {

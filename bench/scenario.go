@@ -27,7 +27,7 @@ func registry() []scenario {
 			all = append(all, c.scenario())
 		}
 	}
-	all = append(all, ackStaged{}.scenario(), ledgerCost{}.scenario(), routedCopy{}.scenario())
+	all = append(all, crowd{}.scenario(), ackStaged{}.scenario(), ledgerCost{}.scenario(), routedCopy{}.scenario())
 	all = append(all, insertScripts()...)
 	all = append(all, insertPgxs()...)
 	all = append(all, insertPrograms()...)

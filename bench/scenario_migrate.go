@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -175,48 +174,14 @@ func (m migration) verify(ctx context.Context, l *lab, loads int64) error {
 	return nil
 }
 
-// besideLoads is a client that loads into small groups, one COPY after the other.
-type besideLoads struct {
-	ep   endpoint
-	n    int64
-	took time.Duration
-}
-
-func newBesideLoads(ep endpoint) *besideLoads { return &besideLoads{ep: ep} }
-
-func (b *besideLoads) rate() float64 { return float64(b.n) / b.took.Seconds() }
-
-// during loads as long as work takes. It starts one goroutine, for the loads, and
-// waits for it.
-func (b *besideLoads) during(ctx context.Context, work func(context.Context) error) error {
-	conn, err := pgx.Connect(ctx, b.ep.dsn())
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
+// newBesideLoads is a client that loads into small groups, one COPY after the other.
+func newBesideLoads(ep endpoint) *beside {
 	var data strings.Builder
 	for i := range besideRows {
 		fmt.Fprintf(&data, "%d\t%d\tcustomer\t1.5\t2024-01-01\tt\t%030d\n", i, 1000+i, i)
 	}
-	stop, failed := make(chan struct{}), make(chan error, 1)
-	began := time.Now()
-	go func() {
-		for {
-			select {
-			case <-stop:
-				failed <- nil
-				return
-			default:
-			}
-			if _, err := conn.PgConn().CopyFrom(ctx, strings.NewReader(data.String()), "copy "+migrateTable+" from stdin"); err != nil {
-				failed <- err
-				return
-			}
-			b.n++
-		}
-	}()
-	err = work(ctx)
-	b.took = time.Since(began)
-	close(stop)
-	return errors.Join(err, <-failed)
+	return &beside{ep: ep, do: func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.PgConn().CopyFrom(ctx, strings.NewReader(data.String()), "copy "+migrateTable+" from stdin")
+		return err
+	}}
 }

@@ -115,7 +115,7 @@ func TestRunAllReportsEveryOutcome(t *testing.T) {
 
 func TestOptionsValidate(t *testing.T) {
 	t.Parallel()
-	good := options{Run: ".", Rounds: 1, Rows: leastRows, InsertRows: batchRows, MigrateRows: 1e6, Seconds: 1, Memory: []float64{0.5}}
+	good := options{Run: ".", Rounds: 1, Crowd: 1, Rows: leastRows, InsertRows: batchRows, MigrateRows: 1e6, Seconds: 1, Memory: []float64{0.5}}
 	if err := good.Validate(); err != nil {
 		t.Errorf("good options: %v", err)
 	}
