@@ -25,7 +25,11 @@ func (t *copyTask) endHeld(d rewrite.Decision, err error) error {
 		return t.loadHeld(d, errors.Is(err, errCancelHeld))
 	}
 	if errors.Is(err, errReplay) {
-		t.s.srv.metrics.pass(rewrite.KindCopy, rewrite.ReasonSmall)
+		reason := rewrite.ReasonSmall
+		if t.full {
+			reason = rewrite.ReasonMemory
+		}
+		t.s.srv.metrics.pass(rewrite.KindCopy, reason)
 		return t.replay()
 	}
 	switch {

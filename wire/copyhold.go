@@ -99,7 +99,7 @@ func (t *copyTask) keep(p []byte) error {
 		return nil
 	}
 	if !t.s.srv.loader.Memory().Reserve(want - t.reserved) {
-		t.large = true
+		t.large, t.full = true, true
 		return errReplay
 	}
 	t.reserved = want

@@ -35,6 +35,8 @@ type copyTask struct {
 	// threshold; refused: its load could not begin. For routed tables only
 	// (copyrouted.go).
 	passed, large, refused bool
+	// full: the memory budget had no room to hold it.
+	full bool
 
 	hold     []byte
 	reserved int64      // of the memory budget, for hold

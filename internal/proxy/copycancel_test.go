@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strconv"
 	"testing"
 	"time"
 
@@ -49,5 +50,23 @@ func TestCopyCancelWhileBeginning(t *testing.T) {
 		if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != "0" {
 			t.Errorf("%s: %s rows are left", engine, got)
 		}
+	}
+}
+
+// TestCopyWithoutMemory: a COPY that can't be held, since the memory budget is used
+// up, is relayed, and says why.
+func TestCopyWithoutMemory(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, Options{}, func(c *config.Config) { c.Stage.MinBytes, c.Stage.MemoryBytes = 64*mib, 8*mib })
+	must(t, b.direct(), "CREATE UNLOGGED TABLE t (id int, note text)")
+	rows := bytes.Repeat([]byte("1\tnote\n"), 9*mib/7)
+	if o := copyIn(b.proxied(), copyText, bytes.NewReader(rows)); o.err != nil {
+		t.Error(o)
+	}
+	if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != strconv.Itoa(len(rows)/7) {
+		t.Errorf("%s rows", got)
+	}
+	if got := b.metric(t, "pgbulk_statements_total", "reason", "memory"); got != 1 {
+		t.Errorf("%g statements passed for want of memory", got)
 	}
 }
