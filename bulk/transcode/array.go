@@ -13,6 +13,7 @@ type array struct {
 	element column
 	oid     uint32
 	nulls   bool
+	valid   func([]byte) bool
 	scratch []byte
 }
 
@@ -24,7 +25,7 @@ func newArray(element *Column, oid uint32, s *Settings) (writer, bool) {
 	if !ok {
 		return nil, false
 	}
-	a := &array{element: column{write: write}, oid: oid, nulls: s.ArrayNulls}
+	a := &array{element: column{write: write}, oid: oid, nulls: s.ArrayNulls, valid: s.valid()}
 	return a.append, true
 }
 
@@ -172,7 +173,7 @@ func (r *arrayReader) quoted(dst, p []byte) ([]byte, bool) {
 			}
 			r.scratch = append(r.scratch, p[end])
 		}
-		if end == len(p) {
+		if end == len(p) || !r.valid(p[:end]) {
 			return dst, false
 		}
 		value = r.scratch

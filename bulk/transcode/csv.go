@@ -91,7 +91,7 @@ func (t *Transcoder) csvField(p []byte, at int) csvField {
 			}
 		}
 	}
-	quoted, inside := false, false
+	start, quoted, inside := at, false, false
 	t.scratch = t.scratch[:0]
 	for ; at < len(p); at++ {
 		c := p[at]
@@ -103,13 +103,13 @@ func (t *Transcoder) csvField(p []byte, at int) csvField {
 			quoted, inside = true, !inside
 			continue
 		case !inside && t.ends(p, at):
-			return csvField{t.scratch, quoted, at, false}
+			return csvField{t.scratch, quoted, at, !t.valid(p[start:at])}
 		case !inside && c == '\r':
 			return csvField{bad: true}
 		}
 		t.scratch = append(t.scratch, c)
 	}
-	return csvField{t.scratch, quoted, at, inside}
+	return csvField{t.scratch, quoted, at, inside || !t.valid(p[start:at])}
 }
 
 // ends says whether a field may end before a place of p.

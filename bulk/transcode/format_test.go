@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,8 +17,8 @@ import (
 
 // pieces are what data is made of at random: all that a format gives a meaning.
 var pieces = map[bool][]string{
-	false: {"a", "b", "1", "\t", "\n", "\n", "|", `\`, `\\`, `\N`, `\n`, `\t`, `\b`, `\x41`, `\xc3\xa9`, `\x4`, `\xg`, `\101`, `\1`, `\303\251`, `\377`, `\8`, `\.`, "\\\n", "\\\t", "\r", "N", "é", "\xc3", ".", `\0`, "NULL", ""},
-	true:  {"a", "b", "1", ",", ",", "|", "\n", "\n", `"`, `"`, `""`, `'`, `\`, `\"`, `\'`, `\\`, `\.`, "\r", "\"\n\"", `"a,b"`, "é", "NULL", "N", `"NULL"`, "", " ", ".", `""""`},
+	false: {"a", "b", "1", "\t", "\n", "\n", "|", `\`, `\\`, `\N`, `\n`, `\t`, `\b`, `\x41`, `\xc3\xa9`, `\x4`, `\xg`, `\101`, `\1`, `\303\251`, `\377`, `\8`, `\.`, "\\\n", "\\\t", "\r", "N", "é", "\xc3", "\xa9", "\xc3\\\xa9", ".", `\0`, "NULL", ""},
+	true:  {"a", "b", "1", ",", ",", "|", "\n", "\n", `"`, `"`, `""`, `'`, `\`, `\"`, `\'`, `\\`, `\.`, "\r", "\"\n\"", `"a,b"`, "é", "\xc3", "\xa9", "\xc3\"\"\xa9", "\xc3\"\xa9\"", "NULL", "N", `"NULL"`, "", " ", ".", `""""`},
 }
 
 // randomFormat is a format, and how COPY names it.
@@ -51,7 +52,7 @@ func randomData(r *rand.Rand, f Format) []byte {
 				if f.CSV && r.IntN(2) == 0 {
 					piece = string(f.Quote) + piece + string(f.Quote)
 				}
-				if !odd && !f.CSV && strings.ContainsAny(piece, "\n\r\t|") || !odd && piece == string(f.Delimiter) {
+				if !odd && (!f.CSV && strings.ContainsAny(piece, "\n\r\t|") || piece == string(f.Delimiter) || !utf8.ValidString(piece)) {
 					continue
 				}
 				b.WriteString(piece)

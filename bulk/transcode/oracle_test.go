@@ -26,6 +26,8 @@ type oracle struct {
 	column   Column
 	settings Settings
 	format   Format
+	// single: values come one by one, and not in lines.
+	single bool
 }
 
 // newOracle makes two tables with a column of the type, after the statements.
@@ -108,13 +110,10 @@ func (o *oracle) judge(ctx context.Context, values []string) (f found, err error
 	var native, rows [][]byte
 	for i, v := range values {
 		line := []byte(o.line(i, v))
-		row, n, err := tr.Append(nil, line)
+		row, err := o.transcode(tr, i, v, line)
 		if err != nil {
 			f.left++
 			continue
-		}
-		if n != 1 {
-			return f, fmt.Errorf("%q: %d rows", v, n)
 		}
 		native, rows = append(native, line), append(rows, row)
 	}
@@ -138,6 +137,18 @@ func (o *oracle) judge(ctx context.Context, values []string) (f found, err error
 		f.refused++
 		native, rows = append(native[:bad:bad], native[bad+1:]...), append(rows[:bad:bad], rows[bad+1:]...)
 	}
+}
+
+// transcode makes the row of a value, which line holds.
+func (o *oracle) transcode(tr *Transcoder, n int, value string, line []byte) ([]byte, error) {
+	if o.single {
+		return tr.AppendRow(nil, [][]byte{strconv.AppendInt(nil, int64(n), 10), []byte(value)})
+	}
+	row, rows, err := tr.Append(nil, line)
+	if err == nil && rows != 1 {
+		panic(fmt.Sprintf("%q: %d rows", line, rows))
+	}
+	return row, err
 }
 
 var contextLine = regexp.MustCompile(`COPY \w+, line (\d+)`)

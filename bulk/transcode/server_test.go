@@ -110,7 +110,7 @@ func (o *oracle) make(t *testing.T, expression string, n int) []string {
 func (o *oracle) all(t *testing.T, r *rand.Rand, values []string) (sum found) {
 	t.Helper()
 	for batch := range slices.Chunk(values, 100) {
-		o.format.CSV = r.IntN(2) == 0
+		o.format.CSV, o.single = r.IntN(2) == 0, r.IntN(2) == 0
 		f, err := o.judge(context.WithoutCancel(t.Context()), batch)
 		if err != nil {
 			t.Errorf("%+v: %v", o.settings, err)

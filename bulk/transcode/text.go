@@ -135,6 +135,9 @@ func (t *Transcoder) escapedLine(dst, line []byte) (out []byte, bad int) {
 		case string(value) == t.format.Null:
 			dst, ok = appendNull(dst), true
 		case escaped:
+			if !t.valid(value) {
+				return dst, i
+			}
 			t.scratch = unescape(t.scratch[:0], value)
 			dst, ok = t.columns[i].append(dst, t.scratch)
 		default:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 )
 
 // Header is what COPY binary data begins with, and Trailer its end.
@@ -83,6 +84,7 @@ type Transcoder struct {
 	settings Settings
 	format   Format
 	columns  []column
+	valid    func([]byte) bool
 	scratch  []byte
 }
 
@@ -96,7 +98,7 @@ func New(cols []Column, format Format, s Settings) (*Transcoder, error) {
 	if s.ClientEncoding == "" || s.ClientEncoding != s.ServerEncoding {
 		return nil, fmt.Errorf("encoding %q into %q: %w", s.ClientEncoding, s.ServerEncoding, ErrUnsupported)
 	}
-	t := &Transcoder{cols: cols, settings: s, format: format.withDefaults(), columns: make([]column, len(cols))}
+	t := &Transcoder{cols: cols, settings: s, format: format.withDefaults(), columns: make([]column, len(cols)), valid: s.valid()}
 	for i := range cols {
 		c := &cols[i]
 		write, ok := writerOf(c, &s)
@@ -106,6 +108,25 @@ func New(cols []Column, format Format, s Settings) (*Transcoder, error) {
 		t.columns[i] = column{write, c.ForceNull, c.ForceNotNull}
 	}
 	return t, nil
+}
+
+// valid returns what says that bytes are surely valid in the server's encoding.
+// The server looks before it takes escapes and quotes away, which may join what
+// stood apart to a valid character.
+func (s *Settings) valid() func([]byte) bool {
+	if s.ServerEncoding == "UTF8" {
+		return utf8.Valid
+	}
+	return ascii
+}
+
+func ascii(p []byte) bool {
+	for _, c := range p {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // maxColumns is a server's bound.

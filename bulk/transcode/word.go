@@ -1,9 +1,6 @@
 package transcode
 
-import (
-	"encoding/hex"
-	"unicode/utf8"
-)
+import "encoding/hex"
 
 // words are those of bool; all that begins as one does, means it.
 var words = [...]struct {
@@ -44,13 +41,10 @@ func appendName(dst, text []byte) ([]byte, bool) {
 // the rest as it reads text.
 func appendJSONB(dst, text []byte) ([]byte, bool) { return append(append(dst, 1), text...), true }
 
-// byteaWriter: what stands for itself has to be valid in the server's encoding,
-// and only UTF-8 is known here.
+// byteaWriter: what stands for itself has to be valid, since the receive function
+// doesn't ask.
 func byteaWriter(s *Settings) writer {
-	valid := ascii
-	if s.ServerEncoding == "UTF8" {
-		valid = utf8.Valid
-	}
+	valid := s.valid()
 	return func(dst, text []byte) ([]byte, bool) {
 		if len(text) >= 2 && text[0] == '\\' && text[1] == 'x' {
 			return appendHex(dst, text[2:])
@@ -60,15 +54,6 @@ func byteaWriter(s *Settings) writer {
 		}
 		return appendEscaped(dst, text)
 	}
-}
-
-func ascii(p []byte) bool {
-	for _, c := range p {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // appendHex leaves white space to the server.
