@@ -3,7 +3,6 @@ package wire
 import (
 	"bytes"
 	"errors"
-	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -13,7 +12,8 @@ import (
 
 // With pgbulk.coalesce = transaction, INSERTs of one shape that follow each other
 // in a transaction block are a run: each is answered at once, and their rows go to
-// the server as one COPY before the next message that is none of them.
+// the server as one COPY before the next message that is none of them; those of a
+// long run as several, each while the next one is gathered.
 //
 //	hope     may the setting be on? The server doesn't report it
 //	begin    the second INSERT in a row opens the table; the inspection says
@@ -327,11 +327,10 @@ func (s *session) beginRun(r *run) error {
 	case !t.insp.Coalesces():
 		return notCoalesced(rewrite.ReasonSmall)
 	}
-	r.insp, r.idle, r.began = t.insp, t.insp.IdleInTransactionTimeout, time.Now()
+	r.insp, r.idle = t.insp, t.insp.IdleInTransactionTimeout
 	r.encoder = values.NewEncoder(t.insp.Types[:r.stmt.Targets()])
-	r.out = frame.AppendString(s.takeBuffer(), 'Q', s.savepoint()+r.stmt.GuardSQL(r.insp)+"; "+r.stmt.RowsSQL(r.insp)+s.leave(afterInsert))
-	r.data = len(r.out)
-	r.out = frame.AppendHead(r.out, 'd', 0)
+	r.sql = s.savepoint() + r.stmt.GuardSQL(r.insp) + "; " + r.stmt.RowsSQL(r.insp) + s.leave(afterInsert)
+	r.begin()
 	pending := s.takePending()
 	n, _ := r.join(s.cr.Buffered())
 	if n == 0 {

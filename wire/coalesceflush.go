@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -11,6 +12,17 @@ import (
 // coalesced is the decision on the INSERTs of a run.
 var coalesced = rewrite.Decision{Way: rewrite.Stream, Method: rewrite.MethodRows, Reason: rewrite.ReasonCoalesced}
 
+// sentRows are rows of a run that the server was sent and has not answered. The
+// server pump hands its answers to in, so the session stays on the ground.
+type sentRows struct {
+	t  *insertTask
+	in *injector
+	// What is needed to run them natively.
+	kept     []byte
+	inserts  int
+	reserved int64
+}
+
 // endRun sends the rows, before the message at the front of the buffer is looked
 // at: that gets their error, if there is one. A ROLLBACK, and a client that leaves,
 // need no rows.
@@ -18,20 +30,52 @@ func (s *session) endRun() error {
 	r := s.inserts
 	s.inserts = nil
 	defer r.drop()
-	s.coal.ended(r.inserts)
 	typ, exit, err := s.exitAtFront()
 	if err != nil {
 		return err
 	}
 	if typ == 'X' || typ == 'Q' && exit == rewrite.ExitRollback {
-		return nil
+		s.coal.ended(r.inserts)
+		return r.await()
 	}
-	failed, err := r.flush()
+	failed, err := r.settle()
+	if err == nil && failed == nil && r.inserts > 0 {
+		if err = r.send(); err == nil {
+			failed, err = r.settle()
+		}
+	}
 	if err != nil || failed == nil {
 		return err
 	}
+	return s.failRun(failed, typ, exit)
+}
+
+// sendAhead sends the rows of a run that goes on. What was sent before must have
+// arrived: the message at the front of the buffer gets its error.
+func (s *session) sendAhead() error {
+	r := s.inserts
+	failed, err := r.settle()
+	if err == nil && failed == nil {
+		if err = r.send(); err == nil {
+			r.begin()
+		}
+	}
+	if err != nil || failed == nil {
+		return err
+	}
+	s.inserts = nil
+	defer r.drop()
+	typ, exit, err := s.exitAtFront()
+	if err != nil {
+		return err
+	}
+	return s.failRun(failed, typ, exit)
+}
+
+// failRun answers the message at the front of the buffer with the run's error.
+func (s *session) failRun(failed *pgerr.Error, typ byte, exit rewrite.Exit) error {
 	s.coal.tire(nil)
-	if typ == 'P' && exit == rewrite.ExitRollback {
+	if exit == rewrite.ExitRollback && (typ == 'P' || typ == 'Q') {
 		return nil // the server takes it in a failed transaction
 	}
 	if exit == rewrite.ExitCommit {
@@ -55,11 +99,23 @@ func (s *session) dropRun() {
 
 // drop gives the run's memory back.
 func (r *run) drop() {
+	r.dropSent()
 	r.s.srv.loader.Memory().Return(r.reserved)
+	r.s.srv.buffers.Give(r.kept)
 	r.reserved, r.kept = 0, nil
 	if r.out != nil {
 		r.s.giveBuffer(r.out)
 		r.out = nil
+	}
+}
+
+// dropSent gives back what sent rows hold. Their injector is released by who has
+// seen all answers: else they would go to the client.
+func (r *run) dropSent() {
+	if w := r.sent; w != nil {
+		r.s.srv.loader.Memory().Return(w.reserved)
+		r.s.srv.buffers.Give(w.kept)
+		r.sent = nil
 	}
 }
 
@@ -91,35 +147,95 @@ func (s *session) exitAtFront() (typ byte, exit rewrite.Exit, err error) {
 	return typ, rewrite.ExitOf(sql, complete), nil
 }
 
-// flush sends the rows. failed is the error that the INSERTs have natively, or that
-// of a cancel; the client's transaction block has failed then.
-func (r *run) flush() (failed *pgerr.Error, err error) {
+// begin makes room for rows.
+func (r *run) begin() {
+	r.out = frame.AppendString(r.s.takeBuffer(), 'Q', r.sql)
+	r.data = len(r.out)
+	r.out = frame.AppendHead(r.out, 'd', 0)
+	r.began = time.Now()
+}
+
+// send writes the rows to the server, and leaves the run without any.
+func (r *run) send() error {
 	s := r.s
+	if r.inserts > 0 {
+		s.coal.ended(r.inserts)
+	}
 	frame.SetLen(r.out[r.data:])
 	stmt := *r.stmt
 	stmt.Rows = r.rows
 	t := &insertTask{s: s, stmt: &stmt, insp: r.insp, inBlock: true, batch: &batch{binds: 1}, ready: 1, main: 1}
 	t.out = t.appendReparse(frame.Append(r.out, 'c', nil))
-	r.out = nil // it is given back when it is sent
-	err = t.send()
-	e := pgerr.As(err)
-	switch {
-	case err == nil:
-		s.srv.metrics.add(rewrite.KindInsert, coalesced, r.inserts)
-		if len(t.kept) > 0 {
-			err = s.writeClient(t.kept)
+	r.sent = &sentRows{t: t, in: s.inject(), kept: r.kept, inserts: r.inserts, reserved: r.reserved}
+	r.out, r.kept, r.rows, r.inserts, r.reserved = nil, nil, 0, 0, 0
+	err := s.writeServer(t.out)
+	s.giveBuffer(t.out)
+	t.out = nil
+	if err != nil {
+		return fmt.Errorf("write to server: %w", err)
+	}
+	return nil
+}
+
+// poll takes the answers to sent rows that are there. Where all are and are good,
+// the session may take off again; else settle goes on.
+func (r *run) poll() error {
+	for w := r.sent; w != nil && w.t.ready > 0; {
+		select {
+		case f := <-w.in.c.frames:
+			w.t.note(f.typ, f.body)
+		default:
+			return nil
 		}
+	}
+	if r.sent == nil || r.sent.t.check() != nil {
+		return nil
+	}
+	_, err := r.settle()
+	return err
+}
+
+// await waits for the answers to sent rows, whatever they are.
+func (r *run) await() error {
+	if r.sent == nil {
+		return nil
+	}
+	err := r.sent.t.collect(r.sent.in)
+	if err != nil && (pgerr.As(err) == nil || r.s.ctx.Err() != nil) {
+		return err
+	}
+	r.sent.in.release()
+	return nil
+}
+
+// settle waits for the answers to sent rows. failed is the error that the INSERTs
+// have natively, or that of a cancel; the client's transaction block has failed then.
+func (r *run) settle() (failed *pgerr.Error, err error) {
+	w, s := r.sent, r.s
+	if w == nil {
+		return nil, nil
+	}
+	defer r.dropSent()
+	err = w.t.collect(w.in)
+	e := pgerr.As(err)
+	if err != nil && (e == nil || s.ctx.Err() != nil) {
 		return nil, err
-	case e == nil || s.ctx.Err() != nil:
+	}
+	w.in.release()
+	if err == nil {
+		s.srv.metrics.add(rewrite.KindInsert, coalesced, w.inserts)
+		if len(w.t.kept) > 0 {
+			err = s.writeClient(w.t.kept)
+		}
 		return nil, err
 	}
 	s.last = nil
-	s.srv.metrics.add(rewrite.KindInsert, rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonNativeReplay}, r.inserts)
+	s.srv.metrics.add(rewrite.KindInsert, rewrite.Decision{Way: rewrite.Pass, Reason: rewrite.ReasonNativeReplay}, w.inserts)
 	if isWaitError(e) {
 		return e.With('W', withoutCopy(e.Get('W'))).With('P', ""), nil
 	}
 	s.log.Debug("coalesced INSERTs failed, running them natively", "sqlstate", e.Code(), "error", e.Get('M'))
-	return r.replay()
+	return r.replay(w.kept)
 }
 
 // replayed is how many INSERTs are sent natively at a time: their answers must not
@@ -128,7 +244,7 @@ const replayed = 16
 
 // replay runs the client's own messages, up to the first error. Its position is
 // dropped, since the message that gets it is another one.
-func (r *run) replay() (failed *pgerr.Error, err error) {
+func (r *run) replay(kept []byte) (failed *pgerr.Error, err error) {
 	s := r.s
 	in := s.inject()
 	defer in.release()
@@ -138,7 +254,7 @@ func (r *run) replay() (failed *pgerr.Error, err error) {
 	s.mu.Lock()
 	out := s.statements.reparse()
 	s.mu.Unlock()
-	for left := r.kept; len(left) > 0 && failed == nil; out = out[:0] {
+	for left := kept; len(left) > 0 && failed == nil; out = out[:0] {
 		ready := 0
 		for ; ready < replayed && len(left) > 0; ready++ {
 			n := r.insertSize(left)

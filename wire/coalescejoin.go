@@ -10,16 +10,15 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// maxRun bounds the rows of a run and the messages that brought them: beyond it
-// they are sent, and the next INSERT begins another run. 10,000 rows make the
-// round trip that this costs no matter.
+// maxRun bounds the rows of a run that are not sent and the messages that brought
+// them. 10,000 rows make what a COPY costs by itself no matter.
 const maxRun = 1 << 20
 
 // maxJoined bounds the messages that are read on the loop, where others wait.
 const maxJoined = maxFlight
 
-// run is the INSERTs that were answered and not sent. It belongs to whoever reads
-// the client: the client pump, or the event loop.
+// run is INSERTs that were answered and whose end the server has not confirmed. It
+// belongs to whoever reads the client: the client pump, or the event loop.
 type run struct {
 	s    *session
 	stmt *rewrite.InsertStatement // the first
@@ -32,15 +31,18 @@ type run struct {
 	batch *batch
 
 	encoder *values.Encoder
+	sql     string // of the Query with the COPY
 	// out is the Query with the COPY and its data so far; the CopyData that is still
 	// open begins at data.
 	out  []byte
 	data int
 	// kept are the client's messages that brought the rows.
 	kept []byte
-	// rows and inserts are how many there are.
+	// rows and inserts are how many there are in out and kept.
 	rows, inserts int
 	replies       []byte
+	// sent is what went to the server and is not answered yet; nil is nothing.
+	sent *sentRows
 
 	opened   bool // the table was inspected for it
 	reserved int64
@@ -107,6 +109,7 @@ func (r *run) query(f clientFrame) bool {
 	if !ok || len(rest) > 0 || s.unsynced || r.full() || !r.sameOptions() {
 		return false
 	}
+	r.makeRoom(f.size)
 	was := r.mark()
 	n, ok := r.shape.ReadRows(sql, r.lexer, &r.cells, r.row)
 	if !ok {
@@ -173,6 +176,7 @@ func (r *run) bind(f clientFrame) (size int, state lookedAhead) {
 	if r.full() || !r.sameOptions() {
 		return 0, batchRelay
 	}
+	r.makeRoom(u.size)
 	was, n := r.mark(), 0
 	b.encoded, b.size = 0, u.size
 	err := b.rows(f.ahead, r.opts, r.insp.Types, func(cells []values.Cell) error {
@@ -202,6 +206,13 @@ func (r *run) parseAgain(raw []byte) bool {
 	s.unsynced, s.pipe = true, pipeline{}
 	r.replies = frame.Append(r.replies, '1', nil)
 	return true
+}
+
+// makeRoom makes it for a message of that size: appending alone would leave several
+// times as much to the garbage collector.
+func (r *run) makeRoom(size int) {
+	pool := &r.s.srv.buffers
+	r.out, r.kept = pool.Grow(r.out, size), pool.Grow(r.kept, size+frame.HeaderLen)
 }
 
 // row encodes one row.
@@ -265,15 +276,24 @@ func (s *session) goOnRun() error {
 	if _, err := s.waitIdle(); err != nil {
 		return err
 	}
-	n, ended := s.inserts.join(s.cr.Buffered())
-	s.cr.Discard(n)
-	if len(s.inserts.replies) > 0 {
-		if err := s.writeClient(s.inserts.replies); err != nil {
+	for r := s.inserts; s.inserts != nil; {
+		n, ended := r.join(s.cr.Buffered())
+		s.cr.Discard(n)
+		if len(r.replies) > 0 {
+			if err := s.writeClient(r.replies); err != nil {
+				return err
+			}
+		}
+		if !ended {
+			return r.poll()
+		}
+		end := s.endRun
+		if r.full() && !r.starved {
+			end = s.sendAhead
+		}
+		if err := end(); err != nil {
 			return err
 		}
 	}
-	if !ended {
-		return nil
-	}
-	return s.endRun()
+	return nil
 }

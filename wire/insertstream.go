@@ -332,7 +332,11 @@ func (s *session) takeBuffer() []byte {
 }
 
 func (s *session) giveBuffer(b []byte) {
-	if b != nil && cap(b) <= maxKeptBuffer {
+	switch {
+	case b == nil:
+	case cap(b) <= maxKeptBuffer:
 		s.buffer = b
+	default:
+		s.srv.buffers.Give(b)
 	}
 }

@@ -86,7 +86,7 @@ type Server struct {
 	shaker  *handshake.Handshaker
 	loader  *bulk.Loader
 	metrics *metrics
-	buffers frame.Pool // of the clients' readers
+	buffers frame.Pool // of the clients' readers, and of what is made for the server
 
 	mu       sync.Mutex
 	lastID   uint64

@@ -267,3 +267,81 @@ func TestCoalesceIdleTimeout(t *testing.T) {
 		t.Errorf("%s rows, want %d", got, n+1)
 	}
 }
+
+// TestCoalesceGoesOnAhead: while the server loads what was sent of a long run, here
+// waiting for another session's key, the next INSERTs are answered; and what became of
+// the rows is the answer to the message that has to wait.
+func TestCoalesceGoesOnAhead(t *testing.T) {
+	t.Parallel()
+	note := strings.Repeat("note ", 2000)
+	for _, extended := range []bool{false, true} {
+		for _, c := range []struct{ holder, end, code, rows string }{
+			{"ROLLBACK", "COMMIT", "", "81"}, {"COMMIT", "COMMIT", "23505", "2"}, {"COMMIT", "SELECT 1", "23505", "2"}, {"COMMIT", "ROLLBACK", "", "2"},
+			{"", "COMMIT", "57014", "1"},
+		} {
+			t.Run(fmt.Sprintf("%s %s %v", c.holder, c.end, extended), func(t *testing.T) {
+				t.Parallel()
+				b, client := coalescing(t)
+				must(t, client, "ALTER TABLE t ALTER v TYPE text")
+				holder := b.direct()
+				must(t, holder, "BEGIN; INSERT INTO t VALUES (3, 0)")
+				if _, err := client.Prepare(t.Context(), "i", "INSERT INTO t VALUES ($1, 0, $2)", nil); err != nil {
+					t.Fatal(err)
+				}
+				must(t, client, "BEGIN")
+				for id := 1; id <= 80; id++ {
+					e := (*pgconn.PgError)(nil)
+					if extended {
+						e = insertPrepared(t, client, fmt.Sprint(id), note)
+					} else {
+						e = ask(t, client, fmt.Sprintf("INSERT INTO t VALUES (%d, 0, '%s')", id, note))
+					}
+					if e != nil {
+						t.Fatalf("row %d: %+v", id, e)
+					}
+				}
+				b.waits(client.PID())
+				r := raw(t, client)
+				if c.holder == "" {
+					cancelRaw(t, r)
+				} else {
+					must(t, holder, c.holder)
+				}
+				r.query(c.end)
+				_, e := r.answers()
+				if code := codeOf(e); code != c.code {
+					t.Errorf("%+v, want %q", e, c.code)
+				}
+				if c.end == "SELECT 1" {
+					r.query("ROLLBACK")
+					r.answers()
+				}
+				if n := must(t, b.direct(), "SELECT count(*) FROM t"); n != c.rows {
+					t.Errorf("%s rows, want %s", n, c.rows)
+				}
+			})
+		}
+	}
+}
+
+func codeOf(e *pgconn.PgError) string {
+	if e == nil {
+		return ""
+	}
+	return e.Code
+}
+
+// waits returns when a session waits for a lock.
+func (b *bed) waits(pid uint32) {
+	b.t.Helper()
+	d := b.direct()
+	tick, late := time.NewTicker(10*time.Millisecond), time.After(copyLimit)
+	defer tick.Stop()
+	for must(b.t, d, fmt.Sprintf("SELECT count(*) FROM pg_catalog.pg_locks WHERE NOT granted AND pid = %d", pid)) == "0" {
+		select {
+		case <-tick.C:
+		case <-late:
+			b.t.Fatal("it never waits")
+		}
+	}
+}

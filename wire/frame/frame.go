@@ -5,6 +5,7 @@
 package frame
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -54,12 +55,11 @@ func AppendString(dst []byte, typ byte, s string) []byte {
 
 // CString splits a zero-terminated string off the front of p.
 func CString(p []byte) (s, rest []byte, ok bool) {
-	for i, c := range p {
-		if c == 0 {
-			return p[:i], p[i+1:], true
-		}
+	i := bytes.IndexByte(p, 0)
+	if i < 0 {
+		return nil, nil, false
 	}
-	return nil, nil, false
+	return p[:i], p[i+1:], true
 }
 
 // Reader is a window of buffered bytes over a connection. Its owner walks the

@@ -87,3 +87,30 @@ func TestReaderGrowsUnderLoadOnly(t *testing.T) {
 		t.Fatalf("buffer is %d bytes", len(r.buf))
 	}
 }
+
+// TestGrow: what is appended stays, in few buffers, and a long one comes again.
+func TestGrow(t *testing.T) {
+	t.Parallel()
+	var p Pool
+	var b, want []byte
+	moved := 0
+	for i := range 1000 {
+		piece := bytes.Repeat([]byte{byte(i)}, 1000)
+		was := cap(b)
+		if b = p.Grow(b, len(piece)); cap(b) != was {
+			moved++
+		}
+		b, want = append(b, piece...), append(want, piece...)
+	}
+	if !bytes.Equal(b, want) {
+		t.Error("other bytes")
+	}
+	if moved != 3 { // 64 KiB, 512 KiB, 1 MiB
+		t.Errorf("%d buffers", moved)
+	}
+	if free := p.Grow(b, 0); &free[0] != &b[0] {
+		t.Error("another buffer without need")
+	}
+	var none *Pool
+	none.Give(none.Grow(nil, 1<<20))
+}
