@@ -95,6 +95,10 @@ type Session struct {
 	StandardStrings bool
 	// ArrayNulls is array_nulls: the word NULL in an array is no text.
 	ArrayNulls bool
+	// Segmented: each statement is made known to many servers, since this is
+	// Greenplum or what was made from it, of any version. Nobody can set a setting
+	// of that name elsewhere: it has no dot.
+	Segmented bool
 	// The timeouts are zero where they are off or unknown to the server.
 	StatementTimeout, IdleInTransactionTimeout time.Duration
 	IdleSessionTimeout, TransactionTimeout     time.Duration
@@ -225,6 +229,8 @@ func (s *Session) settings(values []*string) error {
 			strs = v
 		case "array_nulls":
 			s.ArrayNulls = v == "on"
+		case "gp_role":
+			s.Segmented = v != ""
 		case "statement_timeout":
 			s.StatementTimeout, err = parseTimeout(v)
 		case "idle_in_transaction_session_timeout":

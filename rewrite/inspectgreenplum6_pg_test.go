@@ -120,7 +120,7 @@ func TestInspectGreenplum6(t *testing.T) {
 		}
 	}
 	in, _ := ParseInspection(run(t, admin, "SET pgbulk.mode = 'off'; SET statement_timeout = '90s'; "+mustParse(t, "COPY plain FROM STDIN").InspectSQL(Greenplum6))[0])
-	if in.Mode != "off" || in.StatementTimeout.Seconds() != 90 || in.Version/10000 != 9 || in.BackendPID != admin.PID() || in.ServerEncoding != "UTF8" {
+	if in.Mode != "off" || !in.Segmented || in.StatementTimeout.Seconds() != 90 || in.Version/10000 != 9 || in.BackendPID != admin.PID() || in.ServerEncoding != "UTF8" {
 		t.Errorf("session %+v", in.Session)
 	}
 }

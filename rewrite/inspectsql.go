@@ -24,7 +24,7 @@ import (
 // that comes back. A setting that the server does not have is null.
 const inspectSettings = `server_version_num,transaction_read_only,transaction_isolation,standard_conforming_strings,` +
 	`statement_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,` +
-	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce,array_nulls`
+	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce,array_nulls,gp_role`
 
 // inspectSession is the part of the inspection that is there without a table.
 const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, true) FROM pg_catalog.unnest('{` + inspectSettings + `}'::pg_catalog.text[]) s),

@@ -4,7 +4,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite/values"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
@@ -67,7 +66,7 @@ func (t *insertTask) encodeBinary(c *binaryCopy, before, after string) bool {
 // at the end of a statement may need all of them. Greenplum tells every segment of
 // each COPY, which costs more than the rows do; Citus makes one into each shard.
 func (t *insertTask) splits() bool {
-	return t.insp.Dialect() == rewrite.Current && t.insp.Sharding == nil &&
+	return !t.insp.Segmented && t.insp.Sharding == nil &&
 		!t.insp.ForeignKeys && !t.insp.Deferrable && !t.insp.Exclusion
 }
 

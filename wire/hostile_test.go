@@ -45,7 +45,7 @@ func newTestLoader() *bulk.Loader {
 // inspectionFrame is the DataRow with which a server answers the inspection of
 // a plain table.
 func inspectionFrame() []byte {
-	settings := []string{"150000", "off", "read committed", "on", "0", "0", "0", "0", "", "", "", "", "", "", "on"}
+	settings := []string{"150000", "off", "read committed", "on", "0", "0", "0", "0", "", "", "", "", "", "", "on", ""}
 	row, err := json.Marshal(map[string]any{
 		"settings": settings, "client_encoding": "UTF8", "server_encoding": "UTF8", "role": "u", "session_user": "u",
 		"database": "d", "pid": 1, "found": map[string]any{

@@ -376,7 +376,8 @@ func TestSplits(t *testing.T) {
 	}{
 		{rewrite.Inspection{Session: rewrite.Session{Version: 150000}}, true},
 		{rewrite.Inspection{Session: rewrite.Session{Version: 150000}, ForeignKeys: true}, false},
-		{rewrite.Inspection{Session: rewrite.Session{Version: 90426}}, false},
+		{rewrite.Inspection{Session: rewrite.Session{Version: 120012, Segmented: true}}, false},
+		{rewrite.Inspection{Session: rewrite.Session{Version: 150000}, Sharding: &rewrite.Sharding{}}, false},
 	} {
 		if got := (&insertTask{insp: &c.in}).splits(); got != c.want {
 			t.Errorf("%+v: %v", c.in, got)
