@@ -170,7 +170,7 @@ var walls = []wall{
 	{"gorm.io", []string{"internal/pgtest/clients/..."}, "a client to compare with"},
 	{"github.com/google/uuid", []string{"bulk/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "process ids"},
 	{"go.uber.org/goleak", []string{"internal/testenv/..."}, "tests"},
-	{"golang.org/x/sync", []string{"bulk/...", "store/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "semaphores"},
+	{"golang.org/x/sync", []string{"bench/...", "bulk/...", "store/...", "checkpoint/checkpointtest/...", "engine/enginetest/..."}, "semaphores, groups of goroutines"},
 	{"golang.org/x/sys", []string{"store/embedded/...", "internal/pgserver/..."}, "files without a name"},
 }
 
