@@ -18,7 +18,7 @@ type array struct {
 }
 
 func newArray(element *Column, oid uint32, s *Settings) (writer, bool) {
-	if element.Category == "A" || elements[element.Base] != 0 || element.Element != nil || oid == 0 {
+	if elements[element.Base] != 0 || element.Element != nil || oid == 0 {
 		return nil, false
 	}
 	write, ok := writerOf(element, s)

@@ -41,43 +41,26 @@ func newOracle(t testing.TB, kind string, statements ...string) *oracle {
 			t.Fatalf("%s: %v", sql, err)
 		}
 	}
-	o.column = describe(t, o.conn)
-	o.read(t, pg.Version())
+	o.read(t)
 	return o
 }
 
-// describe asks for the type of a.v, as the one who loads does.
-func describe(t testing.TB, conn *pgx.Conn) Column {
+// read asks for the type and the settings of the session.
+func (o *oracle) read(t testing.TB) {
 	t.Helper()
-	const sql = `SELECT b.oid, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END, b.typcategory::text, coalesce(e.oid, 0), coalesce(eb.oid, 0),
-		coalesce(CASE WHEN e.typtype = 'd' THEN e.typtypmod END, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END), coalesce(eb.typcategory::text, '')
-		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END
-		LEFT JOIN pg_type e ON e.oid = b.typelem AND b.typcategory = 'A' LEFT JOIN pg_type eb ON eb.oid = CASE WHEN e.typtype = 'd' THEN e.typbasetype ELSE e.oid END
-		WHERE a.attrelid = 'a'::regclass AND a.attname = 'v'`
-	var c, e Column
-	err := conn.QueryRow(t.Context(), sql).Scan(&c.Base, &c.Typmod, &c.Category, &c.ElementOID, &e.Base, &e.Typmod, &e.Category)
+	var table uint32
+	if err := o.conn.QueryRow(t.Context(), "SELECT 'a'::regclass::oid").Scan(&table); err != nil {
+		t.Fatal(err)
+	}
+	var row []byte
+	if err := o.conn.QueryRow(t.Context(), DescribeSQL(table)).Scan(&row); err != nil {
+		t.Fatal(err)
+	}
+	cols, s, err := Describe(row, []string{"v"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.ElementOID != 0 {
-		c.Element = &e
-	}
-	return c
-}
-
-// read asks for the settings of the session.
-func (o *oracle) read(t testing.TB, version int) {
-	t.Helper()
-	var nulls string
-	s := Settings{Version: version}
-	err := o.conn.QueryRow(t.Context(), `SELECT current_setting('client_encoding'), current_setting('server_encoding'), current_setting('TimeZone'),
-		current_setting('timezone_abbreviations'), current_setting('IntervalStyle'), current_setting('array_nulls')`).
-		Scan(&s.ClientEncoding, &s.ServerEncoding, &s.TimeZone, &s.Abbreviations, &s.IntervalStyle, &nulls)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.ArrayNulls = nulls == "on"
-	o.settings = s
+	o.column, o.settings = cols[0], s
 }
 
 // line writes a row of a value in o's format.

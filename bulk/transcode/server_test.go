@@ -41,7 +41,7 @@ func TestServer(t *testing.T) {
 				if _, err := o.conn.Exec(t.Context(), set); err != nil {
 					t.Fatal(err)
 				}
-				o.read(t, o.settings.Version)
+				o.read(t)
 				var values []string
 				for _, made := range c.made {
 					values = append(values, o.make(t, made, 1+all/len(c.made)/len(c.settings)/2)...)

@@ -31,8 +31,8 @@ type Column struct {
 	Base uint32
 	// Typmod is the column's, or the domain's; -1 where there is none.
 	Typmod int32
-	// Category is pg_type.typcategory of the base type.
-	Category string
+	// Enum says that the base type is an enum.
+	Enum bool
 	// Element is the type of an array's elements, ElementOID how the array's type
 	// names it. Those of the arrays of known types may be left out.
 	Element    *Column

@@ -63,7 +63,7 @@ func writerOf(c *Column, s *Settings) (write writer, ok bool) {
 	if write, ok := writers[c.Base]; ok {
 		return write, true
 	}
-	if c.Category == "E" {
+	if c.Enum {
 		return nil, true // the label
 	}
 	element, oid := c.Element, c.ElementOID
