@@ -35,7 +35,9 @@ type loadRun struct {
 	// transfer is that of MethodTable, through the temporary table named.
 	transfer rewrite.Transfer
 	table    string
-	copy     Copy
+	// probe is the temporary table of transfer where single bad rows go through it.
+	probe string
+	copy  Copy
 	// shift is what is to be added to the line numbers of copy's errors.
 	shift int64
 	// feeding: copy was given data.

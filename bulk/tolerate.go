@@ -175,12 +175,18 @@ func (t *tolerance) failed(end mark, err error) error {
 	if err := t.ld.stopTolerant(); err != nil {
 		return err
 	}
-	if e.IsFatal() || e.Class() != "22" && e.Class() != "23" {
+	hidden := t.ld.hides(e)
+	if e.IsFatal() || e.Class() != "22" && e.Class() != "23" && !hidden {
 		return t.ld.atLine(e)
 	}
 	recs, err := t.records()
 	if err != nil {
 		return err
+	}
+	if end.n-t.start.n == 1 && hidden {
+		if e, err = t.probe(end); e == nil || err != nil {
+			return err
+		}
 	}
 	if end.n-t.start.n == 1 {
 		end, err = recs.at(end.n)
@@ -234,17 +240,24 @@ func (ld *Load) stopTolerant() error {
 // copyRun sends the records from t.start to end through a COPY and returns how
 // many the server took.
 func (ld *Load) copyRun(t *tolerance, end mark) (int64, error) {
-	stmt, in := ld.spec.Statement, ld.spec.Inspection
+	sql, head := ld.statementOf(t, ld.spec.Inspection)
+	return ld.copyRange(sql, head, t.f.held, t.start.off, end.off)
+}
+
+// statementOf is the COPY for the records from t.start on, and what goes before
+// their bytes.
+func (ld *Load) statementOf(t *tolerance, in *rewrite.Inspection) (sql string, head []byte) {
+	stmt := ld.spec.Statement
 	ld.run.shift = t.start.lines
 	if stmt.Format != rewrite.FormatCSV || t.start.off == 0 && t.f.number == 1 {
-		return ld.copyRange(stmt.Native(in, true), nil, t.f.held, t.start.off, end.off)
+		return stmt.Native(in, true), nil
 	}
 	eol := t.f.eol
 	if t.f.number == 1 {
 		eol = t.recs.eol
 	}
 	ld.run.shift--
-	return ld.copyRange(ld.continuation().Native(in, false), []byte(eol), t.f.held, t.start.off, end.off)
+	return ld.continuation().Native(in, false), []byte(eol)
 }
 
 // copyRange sends head and a part of a file through a COPY behind a savepoint,

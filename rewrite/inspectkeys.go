@@ -95,6 +95,11 @@ func (c *CopyStatement) DetailSQL(in *Inspection) string {
 	if x, problem := c.resolve(in); problem != "" || !x.asksKeys() {
 		return ""
 	}
+	return c.DefinitionsSQL(in)
+}
+
+// DefinitionsSQL returns the query that InspectSQL is, with Definitions.
+func (c *CopyStatement) DefinitionsSQL(in *Inspection) string {
 	return in.Dialect().inspectSQL(c.Schema, c.Table, c.Columns, c.Encoding, in.Dialect().inspectKeys())
 }
 

@@ -260,11 +260,14 @@ func (x *explanation) writeText(w io.Writer) error {
 
 // askSharding completes the inspection of a table that may be one of Citus'.
 func askSharding(ctx context.Context, conn *pgconn.PgConn, in *rewrite.Inspection) error {
-	results, err := conn.Exec(ctx, rewrite.ShardingSQL(in.Schema, in.Table)).ReadAll()
+	results, err := conn.Exec(ctx, rewrite.SpreadSQL).ReadAll()
+	if err == nil && len(results[0].Rows) == 1 {
+		results, err = conn.Exec(ctx, rewrite.ShardingSQL(in.Schema, in.Table)).ReadAll()
+	}
 	if err != nil {
 		return plainError(err)
 	}
-	if len(results) != 1 || len(results[0].Rows) != 1 {
+	if len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 1 {
 		return nil
 	}
 	return in.AddSharding(string(results[0].Rows[0][0]))

@@ -25,36 +25,42 @@ func TestToleranceRandom(t *testing.T) {
 		rounds = 8
 	}
 	for i := range rounds {
-		seed := uint64(i)
-		r := rand.New(rand.NewPCG(seed, 1))
-		tc := tolerant{
-			name: fmt.Sprint(seed), ddl: ddl, options: "FORMAT csv",
-			eol: []string{"", "\r\n", "\r"}[r.IntN(3)], bare: r.IntN(2) == 0,
-		}
-		if r.IntN(2) == 0 {
-			tc.header = "a,\"b\",c"
-		}
-		share := []int{1, 3, 20}[r.IntN(3)]
-		for range r.IntN(150) {
-			id, k, note := fmt.Sprint(r.IntN(1000)), fmt.Sprint(2*r.IntN(100)), "\"a "+strings.Repeat("long ", r.IntN(20))+tc.end()+"\""
-			if r.IntN(share) == 0 {
-				switch r.IntN(5) {
-				case 0:
-					id = "x"
-				case 1:
-					k = "1"
-				case 2:
-					note = "no"
-				case 3:
-					note = ""
-				case 4:
-					k = "1,2"
-				}
-			}
-			tc.records = append(tc.records, id+","+k+","+note)
-		}
+		tc := randomTolerant(uint64(i), ddl)
 		t.Run(tc.name, func(t *testing.T) { tc.check(t, b) })
 	}
+}
+
+// randomTolerant are rows of a table t (id int UNIQUE, k int, note text), some of
+// them bad, where k refers to even numbers alone.
+func randomTolerant(seed uint64, ddl string) *tolerant {
+	r := rand.New(rand.NewPCG(seed, 1))
+	tc := &tolerant{
+		name: fmt.Sprint(seed), ddl: ddl, options: "FORMAT csv",
+		eol: []string{"", "\r\n", "\r"}[r.IntN(3)], bare: r.IntN(2) == 0,
+	}
+	if r.IntN(2) == 0 {
+		tc.header = "a,\"b\",c"
+	}
+	share := []int{1, 3, 20}[r.IntN(3)]
+	for range r.IntN(150) {
+		id, k, note := fmt.Sprint(r.IntN(1000)), fmt.Sprint(2*r.IntN(100)), "\"a "+strings.Repeat("long ", r.IntN(20))+tc.end()+"\""
+		if r.IntN(share) == 0 {
+			switch r.IntN(5) {
+			case 0:
+				id = "x"
+			case 1:
+				k = "1"
+			case 2:
+				note = "no"
+			case 3:
+				note = ""
+			case 4:
+				k = "1,2"
+			}
+		}
+		tc.records = append(tc.records, id+","+k+","+note)
+	}
+	return tc
 }
 
 // TestToleranceStopped: a cancel and a timeout end the load in the server's
