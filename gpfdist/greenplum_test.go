@@ -237,18 +237,11 @@ func TestGreenplumSegmentKilled(t *testing.T) {
 	s := newServer(t, Config{})
 	st, _ := newStream(t, s)
 	external(t, c, st, textFormat)
-	var session, port int
+	var session int
 	if err := c.QueryRow(t.Context(), "SELECT sess_id FROM pg_stat_activity WHERE pid = pg_backend_pid()").Scan(&session); err != nil {
 		t.Fatal(err)
 	}
-	var host string
-	if err := c.QueryRow(t.Context(), "SELECT address, port FROM gp_segment_configuration WHERE content = 1 AND role = 'p'").Scan(&host, &port); err != nil {
-		t.Fatal(err)
-	}
-	utility := connect(t, os.Getenv("PGBULK_TEST_GREENPLUM_DSN"), func(cfg *pgx.ConnConfig) {
-		cfg.Host, cfg.Port = host, uint16(port)
-		cfg.RuntimeParams["options"] = "-c gp_session_role=utility"
-	})
+	other := connect(t, os.Getenv("PGBULK_TEST_GREENPLUM_DSN"), nil)
 	inserted := make(chan error, 1)
 	go func() {
 		_, err := c.Exec(context.Background(), "INSERT INTO t SELECT * FROM e")
@@ -258,7 +251,7 @@ func TestGreenplumSegmentKilled(t *testing.T) {
 	for line := int64(1); err == nil; line += 100 {
 		if line == 50_001 {
 			var n int
-			if err := utility.QueryRow(t.Context(), fmt.Sprintf("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE sess_id = %d", session)).Scan(&n); err != nil || n == 0 {
+			if err := other.QueryRow(t.Context(), fmt.Sprintf("SELECT count(pg_terminate_backend(pid)) FROM (SELECT gp_execution_segment() AS segment, pid, sess_id FROM gp_dist_random('pg_stat_activity')) x WHERE sess_id = %d AND segment = 1", session)).Scan(&n); err != nil || n == 0 {
 				t.Fatalf("%d backends of the segment were killed: %v", n, err)
 			}
 		}

@@ -15,9 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
-	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
-	"github.com/pgbulkproxy/pgbulkproxy/internal/pgserver"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 	"github.com/pgbulkproxy/pgbulkproxy/store/storetest"
@@ -33,6 +30,7 @@ const (
 type bed struct {
 	t       testing.TB
 	ack     string
+	kind    kind
 	pg      *testenv.PG
 	db      string
 	prefix  string
@@ -48,6 +46,7 @@ type bed struct {
 	most    int64
 	rows    int
 	counted map[string]bool // loads of the ledger that earlier rounds accounted for
+	killed  bool            // a proxy was, in this round
 }
 
 // leaseTimeout is short: a round waits for it.
@@ -56,7 +55,8 @@ const leaseTimeout = 2 * time.Second
 // options of a bed.
 type options struct {
 	ack     string
-	shared  bool // the server is not crashed
+	kind    *kind // nil: PostgreSQL
+	shared  bool  // the server is not crashed
 	proxies int
 	clients int
 	most    int64    // transactions of each client in a round; 0: no limit
@@ -73,31 +73,22 @@ func newBed(t testing.TB, o options) *bed {
 		t: t, ack: o.ack, trigger: tr, gate: &gate{trigger: tr, parts: o.parts}, prefix: server.Prefix(t), store: server.Store(t), s3: s3Client(server), bucket: server.Bucket,
 		counted: make(map[string]bool), clients: cmp.Or(o.clients, clients), most: o.most, rows: cmp.Or(o.rows, 150),
 	}
-	if o.shared {
-		b.pg = testenv.Postgres(t)
-	} else {
-		// A commit must survive a crash of the server.
-		b.pg = testenv.PrivatePostgres(t, func(c *pgserver.Config) { c.Settings["synchronous_commit"] = "on" })
+	if o.kind == nil {
+		o.kind = ownServer(o.shared)
 	}
+	b.kind = *o.kind
+	b.pg = b.kind.server(t)
 	b.db = b.pg.NewDatabase(t)
-	admin := b.pg.Connect(t, b.db, "postgres")
-	if err := installer.Run(t.Context(), admin.PgConn(), installer.SQL(postgres.New(), "")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := admin.PgConn().Exec(t.Context(), createTables).ReadAll(); err != nil {
-		t.Fatal(err)
-	}
+	b.kind.prepare(b)
 	url := strings.Replace(server.URL(b.prefix), server.Endpoint, storetest.Interpose(t, server.Endpoint, b.gate.handle), 1)
 	upstream := newRelay(t, tr, b.pg.Addr, proxyPoint, serverPoint)
 	env := append([]string{
-		"PGBULK_LISTEN=127.0.0.1:0", "PGBULK_UPSTREAM=" + upstream.addr, "PGBULK_UPSTREAM_TLS_MODE=disable",
-		"PGBULK_SERVICE_DSN=" + strings.Replace(b.pg.TCPDSN("postgres", "postgres"), fmt.Sprintf("port=%d", b.pg.Port), "port="+upstream.addr[strings.LastIndexByte(upstream.addr, ':')+1:], 1),
-		"PGBULK_STORE=" + url, "PGBULK_LOAD_METHOD=external",
+		"PGBULK_LISTEN=127.0.0.1:0", "PGBULK_UPSTREAM=" + upstream.addr, "PGBULK_UPSTREAM_TLS_MODE=disable", "PGBULK_STORE=" + url,
 		"PGBULK_STAGE_MIN_BYTES=0", "PGBULK_STAGE_FILE_BYTES=64KiB",
 		"PGBULK_INSERT_MIN_ROWS=2", "PGBULK_INSERT_MIN_ROWS_ALONE=2", "PGBULK_INSERT_STAGE_BYTES=0",
 		"PGBULK_SWEEP_GRACE=0s", "PGBULK_SWEEP_INTERVAL=1s", "PGBULK_BREAKER_COOLDOWN=1s",
-		"PGBULK_LEASE_DISCOVER=off", "PGBULK_LEASE_TIMEOUT=" + leaseTimeout.String(), "PGBULK_LOAD_IMPORT_ERROR_SLEEP_TIME=20ms",
-	}, append(server.Env(), o.env...)...)
+	}, server.Env()...)
+	env = append(append(env, b.kind.env(b, upstream.addr)...), o.env...)
 	for range cmp.Or(o.proxies, 1) {
 		door := newRelay(t, tr, "127.0.0.1:1", clientPoint, replyPoint)
 		b.doors = append(b.doors, door)
@@ -115,14 +106,6 @@ func s3Client(server *testenv.S3Server) *s3.Client {
 		Credentials: credentials.NewStaticCredentialsProvider(server.AccessKey, server.SecretKey, ""),
 	})
 }
-
-// createTables: a load into u has to be one statement, so it goes another way
-// than one into t. tx says in which transaction a row came.
-const createTables = `
-	CREATE TABLE t (load bigint, n int, pad text, tx bigint DEFAULT pg_catalog.txid_current());
-	CREATE TABLE u (LIKE t INCLUDING ALL);
-	CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-	CREATE TRIGGER nothing AFTER INSERT ON u FOR EACH STATEMENT EXECUTE FUNCTION nothing()`
 
 // restart starts a proxy that isn't running.
 func (b *bed) restart(i int) {
@@ -169,7 +152,7 @@ func (b *bed) backend(w where) uint32 {
 		return w.pid
 	}
 	rows, err := b.sql(fmt.Sprintf(`SELECT pid FROM pg_catalog.pg_stat_activity
-		WHERE datname = current_database() AND application_name <> '%s' AND backend_type = 'client backend'
+		WHERE datname = current_database() AND application_name <> '%s' AND client_port IS NOT NULL
 		ORDER BY '%s' <> '' AND query LIKE '%%%[2]s%%' DESC, random() LIMIT 1`, program, w.load))
 	if err != nil || len(rows) == 0 {
 		return 0
@@ -185,6 +168,8 @@ type action string
 const (
 	killProxy  action = "kill proxy"
 	endBackend action = "terminate backend"
+	// endSegment ends one on a segment, where there are any.
+	endSegment action = "terminate segment's backend"
 	crash      action = "kill backend"
 	stopStore  action = "stop S3"
 	// Where there are more proxies, one of them stops for longer than its lease,
@@ -207,6 +192,7 @@ func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
 		switch a {
 		case killProxy, abandon:
 			b.proxies[victim].kill()
+			b.killed = true // repair is behind it
 			return deliver
 		case pause:
 			b.proxies[victim].signal(syscall.SIGSTOP)
@@ -215,6 +201,8 @@ func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
 				// The backend may be gone by itself.
 				_, _ = b.sql(fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d)", pid))
 			}
+		case endSegment:
+			b.endSegment()
 		case crash:
 			if pid := b.backend(w); pid != 0 {
 				_ = syscall.Kill(int(pid), syscall.SIGKILL)

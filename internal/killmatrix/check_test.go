@@ -1,6 +1,7 @@
 package killmatrix
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,10 +18,10 @@ type found struct {
 }
 
 const foundSQL = `SELECT load, count(*), count(DISTINCT n), min(n), max(n), bool_and(pad = n || '` + pad + `'), array_agg(DISTINCT tx)
-	FROM (SELECT * FROM t UNION ALL SELECT * FROM u) x GROUP BY load`
+	FROM (SELECT load, n, pad, %[1]s AS tx FROM t UNION ALL SELECT load, n, pad, %[1]s FROM u) x GROUP BY load`
 
 func (b *bed) found() (map[int64]found, error) {
-	rows, err := b.sql(foundSQL)
+	rows, err := b.sql(fmt.Sprintf(foundSQL, cmp.Or(b.kind.tx, "0")))
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (b *bed) check(units []*unit) string {
 	if err != nil {
 		return err.Error()
 	}
-	problems := slices.Concat(checkRows(units, all), b.checkLedger(all), b.checkStore())
+	problems := slices.Concat(checkRows(units, all), b.checkLedger(all), b.checkServer(), b.checkStore())
 	return strings.Join(problems, "\n")
 }
 
@@ -122,6 +123,9 @@ func (b *bed) ledger() ([]entry, error) {
 // is RUNNING. There are loads that are not in the ledger: while the store or the
 // service connection rest after failures, statements pass.
 func (b *bed) checkLedger(all map[int64]found) (problems []string) {
+	if !b.kind.ledger {
+		return nil
+	}
 	entries, err := b.ledger()
 	if err != nil {
 		return []string{err.Error()}
@@ -156,14 +160,34 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	return problems
 }
 
-// checkStore: nothing is left, in S3 or in the catalogs.
-func (b *bed) checkStore() (problems []string) {
-	rows, err := b.sql("SELECT count(*) FROM pg_catalog.pg_foreign_table")
+// checkServer: nothing is left in the catalogs; and where proxies have no sessions of
+// their own, none is left of the clients', all of whom have hung up.
+func (b *bed) checkServer() (problems []string) {
+	rows, err := b.sql(b.kind.left)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	if n := string(rows[0][0]); n != "0" {
 		problems = append(problems, n+" external tables are left")
+	}
+	if b.kind.ledger {
+		return problems
+	}
+	rows, err = b.sql("SELECT query FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name <> '" + program + "'")
+	if err != nil {
+		return append(problems, err.Error())
+	}
+	for _, r := range rows {
+		problems = append(problems, "a session is left: "+string(r[0]))
+	}
+	return problems
+}
+
+// checkStore: nothing is left in S3. Where there is no ledger, nobody knows what a
+// proxy that was killed has left.
+func (b *bed) checkStore() (problems []string) {
+	if b.killed && !b.kind.ledger {
+		return nil
 	}
 	for info, err := range b.store.List(b.t.Context(), b.prefix) {
 		if err != nil {
@@ -185,12 +209,24 @@ func (b *bed) checkStore() (problems []string) {
 // accounted for.
 func (b *bed) settle() {
 	b.t.Helper()
-	entries, err := b.ledger()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, e := range entries {
-		b.counted[e.id] = true
-	}
 	b.must("SET lock_timeout = '10s'; TRUNCATE t, u")
+	if b.kind.ledger {
+		entries, err := b.ledger()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, e := range entries {
+			b.counted[e.id] = true
+		}
+		return
+	}
+	for info, err := range b.store.List(b.t.Context(), b.prefix) {
+		if err == nil {
+			err = b.store.Delete(b.t.Context(), info.Key)
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	b.killed = false
 }

@@ -2,11 +2,13 @@ package killmatrix
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -96,8 +98,7 @@ func (c *client) hangUp() {
 func (c *client) connect(stop <-chan struct{}) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, fmt.Sprintf("host=127.0.0.1 port=%s dbname=%s user=postgres sslmode=disable options='-c pgbulk.ack=%s'",
-		c.door.addr[strings.LastIndexByte(c.door.addr, ':')+1:], c.b.db, c.b.ack))
+	conn, err := pgconn.Connect(ctx, by(c.b.pg, c.b.db, c.door.addr)+fmt.Sprintf(" options='-c pgbulk.ack=%s'", c.b.ack))
 	if err == nil {
 		c.conn, c.session = conn, len(c.units)
 		return true
@@ -263,7 +264,7 @@ func (c *client) refused(u *unit) error {
 	case errors.Is(err, errLost):
 		return err
 	case !errors.As(err, &e) || e.Code != "22P02" || !strings.Contains(e.Where, fmt.Sprintf("line %d", l.rows+1)):
-		return fmt.Errorf("a bad row gave %v", err)
+		return fmt.Errorf("a bad row gave %w", cmp.Or(err, errors.New("no error")))
 	}
 	return nil
 }
@@ -279,9 +280,12 @@ func (c *client) load(u *unit) *load {
 
 func (c *client) complain(u *unit, err error) {
 	var e *pgconn.PgError
-	if c.b.ack == staged && errors.As(err, &e) && (e.Code == "58000" || e.Code == "40001") {
+	if errors.As(err, &e) && c.b.ack == staged && (e.Code == "58000" || e.Code == "40001") {
 		// What is not durable can't be acknowledged, and its rows are gone; a load
 		// whose proxy seemed lost was given up.
+		return
+	}
+	if e != nil && slices.Contains(c.b.kind.ends, e.Code) {
 		return
 	}
 	c.complaints = append(c.complaints, fmt.Sprintf("%s: %v\n\t%s", u.what, err, strings.Join(u.log, "\n\t")))

@@ -32,7 +32,7 @@ func TestMatrix(t *testing.T) {
 		t.Run(ack, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, options{ack: ack})
-			for _, c := range plan(i) {
+			for _, c := range plan(i, points, actions) {
 				b.round(c.point, c.action, c.round)
 				if t.Failed() {
 					return // what follows would only tell of the same
@@ -54,11 +54,11 @@ type turn struct {
 
 // plan lists the rounds of the n-th mode. The short run has one for each point:
 // by turns the end of the proxy, and one of the other actions.
-func plan(n int) (all []turn) {
+func plan(n int, points []point, actions []action) (all []turn) {
 	for i, p := range points {
 		for k, a := range actions {
 			count := *rounds
-			if turns := i + n + int(*seed%12); count == 0 && (turns%2 == 0 && k == 0 || turns%2 == 1 && k == 1+turns/2%3) {
+			if turns := i + n + int(*seed%12); count == 0 && (turns%2 == 0 && k == 0 || turns%2 == 1 && k == 1+turns/2%(len(actions)-1)) {
 				count = 1
 			}
 			if !strings.Contains(string(p), *only) || !strings.Contains(string(a), *doing) {

@@ -112,7 +112,7 @@ func proxyPoint(l *link, typ byte, body []byte) point {
 		}
 	}
 	switch {
-	case bytes.Contains(body, []byte("pgbulk.open_file(")), bytes.Contains(body, []byte("pgbulk.import_staged(")):
+	case bytes.Contains(body, []byte("pgbulk.open_file(")), bytes.Contains(body, []byte("pgbulk.import_staged(")), bytes.Contains(body, []byte("CREATE READABLE EXTERNAL TEMP TABLE")):
 		return beforeExternal
 	case bytes.HasSuffix(body, []byte("COMMIT\x00")):
 		return beforeCommit

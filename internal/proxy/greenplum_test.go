@@ -20,6 +20,7 @@ func TestDifferentialGreenplum(t *testing.T) {
 		{"staged", false, nil},
 		{"extended", true, nil},
 		{"gpfdist", false, byGpfdist},
+		{"s3", false, byS3},
 		{"held", false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -37,6 +38,9 @@ func TestDifferentialGreenplum(t *testing.T) {
 			}
 			proxied := pgtest.Target{Name: "proxied", DSN: func(db string) string { return r.dsn(pg, db, "postgres") }}
 			o := pgtest.Options{Extended: c.extended, Distributed: true, Timeout: 20 * time.Second, Skip: notOnGreenplum}
+			if c.name == "gpfdist" || c.name == "s3" {
+				o.Skip = notBySegments
+			}
 			t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, scripts, direct, proxied, o) })
 		})
 	}
@@ -51,10 +55,20 @@ func notOnGreenplum(_ string, c *pgtest.Case) string {
 		return "docs/engines.md: our CopyInResponse comes before what the server says at level debug"
 	case "numbers", "latin1":
 		return "docs/engines.md: the coordinator draws numbers before the segments look at the values, and INSERTs that fail have run twice"
+	case "row limits", "limited rows that come back":
+		return "which rows are returned first depends on the segments"
 	case "latin1 cannot show":
 		return "how many rows come before the one that can't be shown depends on the segments"
 	}
 	return ""
+}
+
+// notBySegments are those where COPY fails on the segments, and an INSERT does not.
+func notBySegments(path string, c *pgtest.Case) string {
+	if c.Name == "search path set locally" {
+		return "docs/engines.md: segments keep a search_path that was set for an earlier transaction, by which COPY finds another table there"
+	}
+	return notOnGreenplum(path, c)
 }
 
 // greenplumBed is a proxy in front of a database of the cluster.

@@ -25,10 +25,15 @@ import (
 func newSegmentsBed(t *testing.T, o Options) *bed {
 	t.Helper()
 	return newPlainBed(t, testenv.Greenplum(t), o, func(c *config.Config) {
-		c.Engine, c.ServiceDSN = "greenplum", ""
-		c.Greenplum.Reader, c.Greenplum.Listen = config.ReaderS3, "127.0.0.1:0"
-		c.Stage.MinBytes, c.Stage.FileBytes = 0, 64<<10
+		byS3(c)
+		c.Stage.FileBytes = 64 << 10
 	})
+}
+
+// byS3 has the segments read what they can from S3.
+func byS3(c *config.Config) {
+	c.Engine, c.ServiceDSN, c.Stage.MinBytes = "greenplum", "", 0
+	c.Greenplum.Reader, c.Greenplum.Listen = config.ReaderS3, "127.0.0.1:0"
 }
 
 // sum of a table's rows, whatever their order, on every version.
