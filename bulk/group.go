@@ -1,6 +1,7 @@
 package bulk
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -37,6 +38,10 @@ func (g grouping) of(file int) int {
 // ends says that a file is the last of its group.
 func (g grouping) ends(file int) bool { return g.of(file) != g.of(file+1) }
 
+// ErrBlockFailed is wrapped with the server's error where the load can't begin because
+// the client's block has failed: even the savepoint could not be set.
+var ErrBlockFailed = errors.New("the transaction block has failed")
+
 // prepareTarget has the engine complete the target, which decides how large
 // groups are. Where the engine can't load it, the load goes by COPY.
 func (ld *Load) prepareTarget() error {
@@ -51,8 +56,11 @@ func (ld *Load) prepareTarget() error {
 	if e := pgerr.As(err); e != nil {
 		ld.log.Warn("prepare the external table, going on natively", "error", engine.MaskURL(err.Error()))
 		ld.spec.Decision.Method = rewrite.MethodCopy
-		_, err := ld.sess.Exec(ld.ctx, rollbackSavepoint)
-		return err
+		_, uerr := ld.sess.Exec(ld.ctx, rollbackSavepoint)
+		if u := pgerr.As(uerr); ld.spec.InBlock && u != nil && !u.IsFatal() {
+			return fmt.Errorf("%w: %w", ErrBlockFailed, e)
+		}
+		return uerr
 	}
 	if err != nil {
 		return err

@@ -299,3 +299,15 @@ func TestGrouping(t *testing.T) {
 		}
 	}
 }
+
+// TestBlockFailed: where the savepoint itself fails the client's block has, and the
+// error is the first one.
+func TestBlockFailed(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	twos(groupEngine{}, rule{match: "ANSWER", err: pgerr.New("57014", "canceled")}, rule{match: "BACK", err: pgerr.New("3B001", "no such savepoint")})(b)
+	b.spec.InBlock = true
+	if _, err := b.Begin(t.Context(), b.spec, b.sess); !errors.Is(err, ErrBlockFailed) || pgerr.As(err).Code() != "57014" {
+		t.Error(err)
+	}
+}

@@ -224,8 +224,8 @@ func (ld *Load) leavePull(why rewrite.Reason) error {
 		return context.Cause(ld.ctx)
 	case p.err != nil && e == nil:
 		return p.err
-	case e != nil && e.IsFatal():
-		return e.With('W', "")
+	case e != nil && (e.IsFatal() || len(p.results) == 0):
+		return e.With('W', "") // the session, or the savepoint itself, and so the block
 	case ld.isStopped() && errors.Is(ld.cause, errCancelled):
 		why = rewrite.ReasonFallbackCancel
 	case ld.isStopped():

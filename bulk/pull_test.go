@@ -42,6 +42,7 @@ type segments struct {
 	mu                sync.Mutex
 	lines             map[int64]string
 	quiet             bool          // does not connect at all
+	unset             bool          // the savepoint can't be set
 	begun             chan struct{} // has one when the statement runs
 }
 
@@ -55,6 +56,9 @@ func (s *segments) Exec(ctx context.Context, sql string) ([]Result, error) {
 	}
 	s.note(savepoints.Replace(strings.Replace(sql, m[0], "PULL", 1)))
 	s.begun <- struct{}{}
+	if s.unset {
+		return nil, errSegment
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -343,4 +347,25 @@ func (k *keep) Open(_ context.Context, key string) (io.ReadCloser, error) {
 		return nil, errors.New("no such object")
 	}
 	return io.NopCloser(bytes.NewReader(p)), nil
+}
+
+// TestPullUnset: where the savepoint itself fails, nobody goes back to it, and the
+// error is the first one.
+func TestPullUnset(t *testing.T) {
+	t.Parallel()
+	b, s := pullBed(t)
+	b.spec.InBlock, s.unset = true, true
+	ld := b.beginOn(t, s)
+	err := ld.writeLines(1001)
+	if err == nil {
+		_, err = ld.Finish(t.Context(), CopyDone())
+	} else {
+		err = ld.Fail(t.Context(), err)
+	}
+	if e := pgerr.As(err); e == nil || e.Code() != errSegment.Code() {
+		t.Error(err)
+	}
+	if got := b.sess.history(); got != pulled {
+		t.Errorf("on the session ran\n%s", got)
+	}
 }

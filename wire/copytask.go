@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
@@ -32,8 +33,8 @@ type copyTask struct {
 	began   time.Time
 	alive   time.Time // when the session last ran a statement
 	// passed: natively it would have been relayed; large: it has reached the
-	// threshold; refused: its load could not begin. For routed tables only
-	// (copyrouted.go).
+	// threshold; refused: its load could not begin, and it is not to be relayed. For
+	// routed tables (copyrouted.go), and where the client's block has failed.
 	passed, large, refused bool
 	// full: the memory budget had no room to hold it.
 	full bool
@@ -246,7 +247,7 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 	t.setBeginning(false)
 	if err != nil {
 		in.release()
-		t.refused = t.bracketed()
+		t.refused = t.bracketed() || errors.Is(err, bulk.ErrBlockFailed)
 		if t.s.ctx.Err() != nil || d.Ext.Asked() || t.refused {
 			return err
 		}

@@ -104,6 +104,9 @@ func (o *opening) read(in *injector) (row, sharding string, err error) {
 			return "", "", e // the client's block has failed, as it would natively
 		}
 		if _, uerr := in.Exec(o.s.ctx, bulk.UndoFailedOpen(o.inBlock, o.s.leave(""))); uerr != nil {
+			if u := pgerr.As(uerr); o.inBlock && u != nil && !u.IsFatal() {
+				return "", "", e // the savepoint itself has failed, and the client's block with it
+			}
 			return "", "", uerr
 		}
 		if mine {
