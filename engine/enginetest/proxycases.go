@@ -67,6 +67,13 @@ func extensionCases(two step) []proxyCase {
 		{name: "nothing", steps: []step{
 			in("COPY t FROM STDIN", "2\ttwo\n"), in("COPY t FROM STDIN (ON_CONFLICT nothing)", "1\tone\n2\tnew\n"),
 		}, twin: []step{two}},
+		{name: "last wins", steps: []step{
+			in("COPY t FROM STDIN", "2\told\n3\tthree\n"), in("COPY t FROM STDIN (MODE upsert, LAST_WINS)", "2\tx\n1\tone\n2\ttwo\n"),
+		}, twin: []step{in("COPY t FROM STDIN", "1\tone\n2\ttwo\n3\tthree\n")}},
+		{name: "merge", steps: []step{
+			in("COPY t FROM STDIN", "2\told\n3\tthree\n"),
+			in("COPY t (a, op, b) FROM STDIN (MODE merge, OPERATION_COLUMN op)", "2\tU\ttwo\n1\tI\tone\n3\tD\t\\N\n"),
+		}, twin: []step{two}},
 	}
 }
 

@@ -21,11 +21,25 @@ func TestEngines(t *testing.T) {
 	}
 }
 
-// TestEngineGreenplum runs it on a cluster.
+// TestEngineGreenplum runs it on a cluster, by each way in which its rows come there.
 func TestEngineGreenplum(t *testing.T) {
 	t.Parallel()
-	b := newPlainBed(t, testenv.Greenplum(t), Options{}, staging("greenplum"))
-	runEngine(t, b, "greenplum", func(string) string { return " DISTRIBUTED BY (a)" }, nil)
+	for name, change := range map[string]func(*config.Config){
+		"copy":    staging("greenplum"),
+		"s3":      func(c *config.Config) { byS3(c); c.Stage.FileBytes = 256 << 10 },
+		"gpfdist": func(c *config.Config) { byGpfdist(c); c.Stage.FileBytes = 256 << 10 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newPlainBed(t, testenv.Greenplum(t), Options{}, change)
+			runEngine(t, b, "greenplum", func(string) string { return " DISTRIBUTED BY (a)" }, nil)
+			t.Cleanup(func() { // behind the parts, which run in parallel
+				if left := must(t, b.direct(), "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgbulk%'"); left != "0" {
+					t.Errorf("%s relations left behind", left)
+				}
+			})
+		})
+	}
 }
 
 // TestEngineCitus runs it on a cluster, with distributed tables.

@@ -109,7 +109,7 @@ func TestGreenplumKindsOfTables(t *testing.T) {
 }
 
 // TestGreenplumRefusals: what needs a ledger, or would do something else without ON
-// CONFLICT, is refused, also where
+// CONFLICT, is refused, and so are routed tables, also where
 // a setting asks for it, which PostgreSQL 9.4 must first be taught.
 func TestGreenplumRefusals(t *testing.T) {
 	t.Parallel()
@@ -118,6 +118,8 @@ func TestGreenplumRefusals(t *testing.T) {
 	must(t, b.direct(), `CREATE TABLE t (id int PRIMARY KEY, note text) DISTRIBUTED BY (id);
 		CREATE TABLE few (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); GRANT INSERT, SELECT ON few TO `+role+`;
 		CREATE TABLE ruled (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); CREATE RULE r AS ON UPDATE TO ruled DO INSTEAD NOTHING;
+		CREATE SCHEMA relyt_sys; CREATE TABLE relyt_sys.parted_relyt_routing (routing_id text PRIMARY KEY, store_table_name text);
+		CREATE TABLE parted (LIKE t INCLUDING ALL) DISTRIBUTED BY (id);
 		CREATE FUNCTION trg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 		CREATE TABLE triggered (LIKE t INCLUDING ALL) DISTRIBUTED BY (id);
 		CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE PROCEDURE trg()`)
@@ -125,6 +127,8 @@ func TestGreenplumRefusals(t *testing.T) {
 		{"SELECT 1", "COPY triggered FROM STDIN (MODE upsert)", "0A000"},
 		{"SELECT 1", "COPY ruled FROM STDIN (ON_CONFLICT nothing)", "0A000"},
 		{"SELECT 1", "COPY t (note) FROM STDIN (MODE upsert)", "22023"},
+		{"SELECT 1", "COPY parted FROM STDIN", "0A000"},
+		{"SELECT 1", "COPY parted FROM STDIN (MODE upsert)", "0A000"},
 		{"SET ROLE " + role, "COPY few FROM STDIN (MODE upsert)", "42501"},
 		{"SET ROLE " + role + "; SET pgbulk.on_conflict = 'nothing'", "COPY few FROM STDIN", "42501"},
 		{"SELECT 1", copyText + " (LABEL 'x')", "0A000"},
