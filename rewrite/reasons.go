@@ -244,7 +244,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonParameter, "classify", "The parameters of a Bind are not as the statement needs them, or one stands in a subquery without a type."},
 
 		{ReasonShardedClause, "classify", "The table is one of Citus', and the statement has ON CONFLICT or RETURNING, or runs functions of a user's. It would go as INSERT … SELECT, of which Citus counts the rows that were selected, whatever ON CONFLICT did, and returns rows in any order; nor would it be faster."},
-		{ReasonShardedMethod, "classify", "The table is distributed by Citus in a way of old versions (append, range)."},
+		{ReasonShardedMethod, "classify", "The table is distributed by Citus in a way of old versions (append, range); or it is not distributed by a column (a reference table), and the statement has MODE merge: Citus can't delete there by a temporary table."},
 		{ReasonShardedText, "classify", "The table is one of Citus', which sends the constants of an INSERT to the workers as text, to be read in their own styles; COPY sends values. So where DateStyle is not ISO, IntervalStyle is not postgres, extra_float_digits is below 1, or a column holds names of objects (regclass and its like), the two may store different values."},
 		{ReasonSelfReference, "classify", "A foreign key of the table points to the table itself. A batch passes: natively each row finds those before it alone. Where bad rows are to be skipped it is refused with 0A000: whether a row is bad would depend on those behind it."},
 	}

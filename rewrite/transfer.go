@@ -22,6 +22,8 @@ func (c *CopyStatement) classifyTable(in *Inspection, x Extensions) Decision {
 		reason = ReasonDefaultOption // the temporary table has no defaults
 	case len(in.Columns) == 0:
 		reason = ReasonNoColumns
+	case x.Mode == LoadMerge && in.Sharding != nil && in.Sharding.Method != "h":
+		reason = ReasonShardedMethod
 	default:
 		reason = in.byHandReason()
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/pgbulkproxy/pgbulkproxy/engine"
 )
 
 // randomBlocks is how many blocks of statements are tried; blockSteps how long one is.
@@ -14,7 +16,7 @@ const (
 
 // randomBlock is a transaction block of loads that succeed and fail between
 // savepoints, after each of which the client goes back.
-func randomBlock(seed uint64) proxyCase {
+func randomBlock(seed uint64, caps engine.Caps) proxyCase {
 	r := rand.New(rand.NewPCG(seed, 1))
 	steps := []step{sql("BEGIN"), sql("SAVEPOINT s0")}
 	open, next := 1, 1 // savepoints; keys
@@ -25,6 +27,9 @@ func randomBlock(seed uint64) proxyCase {
 			steps = append(steps, sql(fmt.Sprintf("SAVEPOINT s%d", open)))
 			open++
 		case 2:
+			if caps.Sharded {
+				continue // there a savepoint that was released takes the older ones with it
+			}
 			open = max(1, open-1)
 			steps = append(steps, sql(fmt.Sprintf("RELEASE s%d", open))) // fails where there is none
 		case 3, 4:

@@ -42,12 +42,19 @@ func TestEngineGreenplum(t *testing.T) {
 	}
 }
 
-// TestEngineCitus runs it on a cluster, with distributed tables.
+// TestEngineCitus runs it on a cluster, with distributed and with reference tables.
 func TestEngineCitus(t *testing.T) {
 	t.Parallel()
 	b := newPlainBed(t, testenv.Citus(t), Options{}, staging("citus"))
 	installCitus(t, b.pg, b.db)
-	runEngine(t, b, "citus", func(table string) string { return "; SELECT create_distributed_table('" + table + "', 'a')" }, nil)
+	t.Run("distributed", func(t *testing.T) {
+		runEngine(t, b, "citus", func(table string) string { return "; SELECT create_distributed_table('" + table + "', 'a')" }, nil)
+	})
+	t.Run("reference", func(t *testing.T) {
+		runEngine(t, b, "citus", func(table string) string { return "; SELECT create_reference_table('" + table + "')" }, map[string]string{
+			"duplicate key": "a COPY into a reference table answers XX000 outside a block and 23505 inside one; the proxy's is inside",
+		})
+	})
 }
 
 // staging stages the smallest load, in small files.
