@@ -57,26 +57,34 @@ func (d *dataset) manifestPath() string { return d.base + ".json" }
 // dataset returns the data set, from the cache directory if it is there, and
 // makes the table that it is loaded into.
 func (l *lab) dataset(ctx context.Context) (*dataset, error) {
-	if l.data != nil {
-		return l.data, nil
+	if l.data == nil {
+		d, err := l.datasetOf(ctx, l.opts.Rows)
+		if err != nil {
+			return nil, err
+		}
+		l.data = d
 	}
+	return l.data, nil
+}
+
+// datasetOf is dataset for another number of rows.
+func (l *lab) datasetOf(ctx context.Context, rows int) (*dataset, error) {
 	if err := os.MkdirAll(l.opts.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make cache directory: %w", err)
 	}
 	// Hash sums are the server's own, so its major version is part of the name.
 	major, _, _ := strings.Cut(l.cluster.version, ".")
-	d := &dataset{base: filepath.Join(l.opts.Dir, fmt.Sprintf("rows-v%d-pg%s-%d", dataVersion, major, l.opts.Rows))}
+	d := &dataset{base: filepath.Join(l.opts.Dir, fmt.Sprintf("rows-v%d-pg%s-%d", dataVersion, major, rows))}
 	found, err := d.open()
 	if err != nil {
 		return nil, err
 	}
 	if !found {
-		l.progress("  making %d rows in %s", l.opts.Rows, l.opts.Dir)
-		if err := d.make(ctx, l.cluster, l.opts.Rows); err != nil {
+		l.progress("  making %d rows in %s", rows, l.opts.Dir)
+		if err := d.make(ctx, l.cluster, rows); err != nil {
 			return nil, fmt.Errorf("make data set: %w", err)
 		}
 	}
-	l.data = d
 	return d, nil
 }
 

@@ -49,6 +49,7 @@ func registry() []scenario {
 	for _, connections := range []int{1, 8} {
 		all = append(all, tpcb{connections}.scenario())
 	}
+	all = append(all, givenScenarios()...)
 	all = append(all, roundTrip{}.scenario(), smallCopy{}.scenario())
 	all = append(all, idle{}.scenario())
 	for _, engine := range engines {
