@@ -130,7 +130,10 @@ func (ld *Load) open() (err error) {
 	if err := ld.prepareTarget(); err != nil {
 		return err
 	}
-	return ld.prepare()
+	if err := ld.prepare(); err != nil {
+		return err
+	}
+	return ld.prepareTranscoder()
 }
 
 // watchTimeout ends the load when the client's statement_timeout has passed

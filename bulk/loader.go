@@ -40,6 +40,8 @@ type Config struct {
 	// Prefer is the method that is taken where both are exact; MethodNone takes
 	// the one that is known to be faster.
 	Prefer rewrite.Method
+	// Transcode: rows in text and csv go as COPY binary where that is exact.
+	Transcode bool
 	// Owner names this proxy in the ledger.
 	Owner string
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pgbulkproxy/pgbulkproxy/bulk/transcode"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -16,7 +17,7 @@ import (
 //
 //	tolerant   files are loaded one by one by COPYs behind savepoints
 //	external   files are loaded one by one by the engine's external table, or
-//	           group by group
+//	           group by group; or one by one by COPYs of their rows in binary
 //	pulling    the server pulls the rows of all files, by one statement
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
@@ -57,6 +58,8 @@ type loadRun struct {
 	// repeated: a load with the same label was there before.
 	repeated bool
 	rejects  rejects
+	// transcoder is nil where files don't go as COPY binary.
+	transcoder *transcode.Transcoder
 	// reason why an external load went on natively, or "".
 	fallback rewrite.Reason
 }
@@ -230,6 +233,9 @@ func (ld *Load) loadFile(f *file) error {
 func (ld *Load) tryFile(f *file) (bool, error) {
 	if ld.spec.tolerant() {
 		return ld.tryTolerant(f)
+	}
+	if ld.run.transcoder != nil {
+		return ld.tryTranscoded(f)
 	}
 	return ld.tryExternal([]*file{f})
 }

@@ -260,9 +260,22 @@ func (ld *Load) statementOf(t *tolerance, in *rewrite.Inspection) (sql string, h
 	return ld.continuation().Native(in, false), []byte(eol)
 }
 
-// copyRange sends head and a part of a file through a COPY behind a savepoint,
-// which stays open.
+// copyRange sends head and a part of a file through a COPY behind a savepoint.
 func (ld *Load) copyRange(sql string, head []byte, h *held, from, to int64) (int64, error) {
+	return ld.copyBehind(sql, func(c Copy) error {
+		if err := c.Write(head); err != nil {
+			return err
+		}
+		return h.each(from, to, func(p []byte) error {
+			ld.l.metrics.bytes(legServer, len(p))
+			return c.Write(p)
+		})
+	})
+}
+
+// copyBehind runs a COPY that feed gives data, behind a savepoint, which stays
+// open.
+func (ld *Load) copyBehind(sql string, feed func(Copy) error) (int64, error) {
 	switch {
 	case !ld.run.savepoint:
 		sql = setSavepoint + sql
@@ -281,14 +294,7 @@ func (ld *Load) copyRange(sql string, head []byte, h *held, from, to int64) (int
 	if ld.isStopped() {
 		ld.sess.Cancel() // it came while nothing ran
 	}
-	if err := c.Write(head); err != nil {
-		return 0, err
-	}
-	err = h.each(from, to, func(p []byte) error {
-		ld.l.metrics.bytes(legServer, len(p))
-		return c.Write(p)
-	})
-	if err != nil {
+	if err := feed(c); err != nil {
 		return 0, err
 	}
 	n, err := c.End(ld.ctx, CopyDone())

@@ -119,11 +119,12 @@ const (
 
 	// Reasons why a load that began by external table went on natively.
 
-	ReasonFallbackStore  Reason = "store"
-	ReasonFallbackEngine Reason = "engine"
-	ReasonFallbackCount  Reason = "count"
-	ReasonFallbackCancel Reason = "cancel"
-	ReasonIrregular      Reason = "irregular"
+	ReasonFallbackStore     Reason = "store"
+	ReasonFallbackEngine    Reason = "engine"
+	ReasonFallbackCount     Reason = "count"
+	ReasonFallbackCancel    Reason = "cancel"
+	ReasonFallbackTranscode Reason = "transcode"
+	ReasonIrregular         Reason = "irregular"
 
 	// Reasons of Classify for a method.
 
@@ -317,6 +318,7 @@ func fallbackReasons() []ReasonInfo {
 		{ReasonFallbackEngine, "fallback", "The external table raised an error: of the engine, or of the data, which COPY then reports in its own words."},
 		{ReasonFallbackCount, "fallback", "The external table gave another number of rows than were staged."},
 		{ReasonFallbackCancel, "fallback", "A cancel request came; the COPY meets it."},
+		{ReasonFallbackTranscode, "fallback", "With load.transcode: a value is written in a way that is not known to be the same in binary, or the server refused the rows in binary."},
 		{ReasonIrregular, "fallback", "Only the server can tell where the rows of this data end."},
 	}
 }

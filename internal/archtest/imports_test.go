@@ -21,7 +21,7 @@ var edges = map[string][]string{
 	"wire/evloop":    {},
 	"wire/frame":     {},
 
-	"bulk":           {"bulk/rows", "gpfdist", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
+	"bulk":           {"bulk/rows", "bulk/transcode", "gpfdist", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
 	"bulk/rows":      {},
 	"bulk/transcode": {},
 

@@ -206,6 +206,9 @@ type LoadConfig struct {
 	// Method is how staged files reach the table where both ways are exact: auto,
 	// external or copy. Default auto.
 	Method string
+	// Transcode: text and csv go to the server as COPY binary where that is the
+	// same. Default off.
+	Transcode bool
 	// Concurrency is how many staged loads are imported at once. Default 2, 1 to
 	// 1024.
 	Concurrency int

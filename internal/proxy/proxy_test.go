@@ -156,6 +156,11 @@ func TestDifferentialPlain(t *testing.T) {
 	differ(t, false, false, func(c *config.Config) { c.Engine = "plain" })
 }
 
+// TestDifferentialTranscoded sends files as COPY binary.
+func TestDifferentialTranscoded(t *testing.T) {
+	differ(t, true, false, func(c *config.Config) { c.Load.Transcode = true })
+}
+
 // TestDifferentialStagedInserts runs the scripts of INSERTs, and stages each.
 func TestDifferentialStagedInserts(t *testing.T) {
 	differIn(t, scripts+"/insert", true, false, func(c *config.Config) { c.Insert.StageBytes = 0 })
