@@ -34,15 +34,21 @@ type AnyText struct {
 	Targets []AnyTarget
 	// Plain says that it may run in a transaction block of ours.
 	Plain bool
+	// Ends: it begins with a statement about transactions, so it may go on in one that
+	// has failed.
+	Ends bool
+	// Transactions: some of it is about transactions.
+	Transactions bool
 	// Prepares says that INSERTs in it may run at any later time.
 	Prepares bool
 	// Executes are the names of the prepared statements that it runs by EXECUTE.
 	Executes []string
-	// Inserts are the begin and end of each statement, if there are several and all
-	// are INSERTs with no other inside.
-	Inserts [][2]int
+	// Runs says that one of these inserts into a table that may be routed.
+	Runs bool
 	// Unknown: it can't be parsed, and Targets may be too many.
 	Unknown bool
+
+	statements []pgquery.AnyStatement
 }
 
 // ParseAny reads a text that has INSERTs in it.
@@ -51,9 +57,10 @@ func ParseAny(sql []byte) *AnyText {
 	if err != nil {
 		return &AnyText{Targets: wordTargets(sql), Unknown: true}
 	}
-	a := &AnyText{Plain: true}
+	a := &AnyText{Plain: true, statements: statements}
 	for _, s := range statements {
 		a.Plain = a.Plain && s.Plain
+		a.Transactions = a.Transactions || s.Transaction != pgquery.TransactionNone
 		if s.Executes != "" {
 			a.Executes = append(a.Executes, s.Executes)
 		}
@@ -64,13 +71,8 @@ func ParseAny(sql []byte) *AnyText {
 		if s.Insert != nil {
 			a.Targets = append(a.Targets, AnyTarget{s.Insert.Schema, s.Insert.Table})
 		}
-		if s.Insert != nil && len(s.Inner) == 0 {
-			a.Inserts = append(a.Inserts, [2]int{s.Start, s.End})
-		}
 	}
-	if len(statements) < 2 || len(a.Inserts) < len(statements) {
-		a.Inserts = nil
-	}
+	a.Ends = len(statements) > 1 && statements[0].Transaction != pgquery.TransactionNone
 	if len(statements) != 1 || len(a.Targets) != 1 || statements[0].Insert == nil {
 		return a
 	}

@@ -267,7 +267,7 @@ func sessionReasons() []ReasonInfo {
 		{ReasonRoutedClause, "session", "Some rows of the INSERT go to the auxiliary table, where ON CONFLICT or RETURNING cannot be meant as they are written, or where its constraint is missing: refused with 0A000."},
 		{ReasonRoutedOrder, "session", "The rows of the INSERT go to both tables in so many turns that the order of the rows of RETURNING cannot be kept: refused with 0A000."},
 		{ReasonOtherDefault, "session", "An INSERT by the extended protocol leaves a column to its default, which is another one in the auxiliary table, and has rows for that. Refused with 0A000; by the simple protocol they take the main table's default."},
-		{ReasonRoutedText, "session", "The text puts rows into a routed table in a form that is not understood: several statements that are not all INSERTs, an INSERT inside of WITH, EXPLAIN ANALYZE, MERGE or PREPARE, an EXECUTE of one that was prepared before. Refused with 0A000, unless the server has something against it itself."},
+		{ReasonRoutedText, "session", "The text puts rows into a routed table in a form that is not understood: several statements in an order that a transaction block would show, an INSERT inside of WITH, EXPLAIN ANALYZE, MERGE or PREPARE, an EXECUTE of one that was prepared before. Refused with 0A000, unless the server has something against it itself."},
 	}
 }
 

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -66,7 +67,7 @@ func (s *session) routeBody(body []byte) error {
 		return s.behindPipeline(sql, rewrite.ReasonInPipeline)
 	}
 	if s.txStatus() == 'E' {
-		return s.passInsert(rewrite.ReasonFailedTransaction)
+		return s.routeFailed(sql, frame.HeaderLen+len(body))
 	}
 	return s.routeText(sql, frame.HeaderLen+len(body))
 }
@@ -138,6 +139,25 @@ func (s *session) routeText(sql []byte, size int) error {
 	return t.runText(text, sql, size)
 }
 
+// routeFailed handles a text in a transaction that has failed: it may end that, and
+// insert behind.
+func (s *session) routeFailed(sql []byte, size int) error {
+	text := rewrite.ParseAny(sql)
+	s.mu.Lock()
+	set := s.judge()
+	s.mu.Unlock()
+	if !text.Ends || !slices.ContainsFunc(text.Targets, func(n rewrite.AnyTarget) bool { return set.Has(n.Table) }) {
+		return s.passInsert(rewrite.ReasonFailedTransaction)
+	}
+	t := &insertTask{s: s, inBlock: true, began: time.Now()}
+	if series := text.Series(true, set.Has); series != nil {
+		if parts := s.seriesParts(series, sql); parts != nil {
+			return t.runSeries(series, parts, sql, size)
+		}
+	}
+	return s.refuseRouted(rewrite.ReasonRoutedText)
+}
+
 // addExecuted adds the tables of INSERTs that a text runs by EXECUTE. Whoever
 // prepares one into a routed table is refused; these were prepared before, or by a
 // Parse, which may be of an EXECUTE, too.
@@ -165,7 +185,7 @@ func (s *session) addExecuted(text *rewrite.AnyText, sql []byte) error {
 			text.Executes = append(text.Executes, executes...)
 			for _, target := range targets {
 				if set.Has(target.Table) {
-					text.Targets = append(text.Targets, target)
+					text.Targets, text.Runs = append(text.Targets, target), true
 				}
 			}
 		}
@@ -288,6 +308,21 @@ func (r *routedInsert) asIs(sql []byte) (failed *pgerr.Error, err error) {
 // runText runs a text that is more, or less, than one INSERT: as it is, if none of
 // the tables that it names has routes.
 func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
+	t.s.mu.Lock()
+	set := t.s.judge()
+	t.s.mu.Unlock()
+	a.Targets = slices.DeleteFunc(a.Targets, func(n rewrite.AnyTarget) bool { return !set.Has(n.Table) })
+	if len(a.Targets) == 0 {
+		return t.pass(rewrite.ReasonMultiStatement, size)
+	}
+	var parts []seriesPart
+	series := a.Series(t.inBlock, set.Has)
+	if series != nil {
+		parts = t.s.seriesParts(series, sql)
+	}
+	if parts != nil && !series.Settled {
+		return t.runSeries(series, parts, sql, size)
+	}
 	block, routed := t.inBlock, false
 	var failed *pgerr.Error
 	var err error
@@ -302,20 +337,20 @@ func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
 			break
 		}
 	}
-	// What is prepared may run when there are routes.
-	asIs := !a.Prepares && t.routes != nil && t.routes.Idle()
+	// What is prepared may run when there are routes; and the locks last to the end of
+	// the transaction at most.
+	asIs := !a.Prepares && !a.Transactions && t.routes != nil && t.routes.Idle()
 	if t.inBlock = block; failed == nil && (!routed || t.inBlock && asIs) {
 		return t.pass(rewrite.ReasonMultiStatement, size)
 	}
-	if failed == nil && !asIs {
-		if parts := t.s.insertParts(a, sql); parts != nil {
-			return t.runParts(parts, size)
-		}
+	plain := asIs && a.Plain
+	if failed == nil && !plain && parts != nil {
+		return t.runSeries(series, parts, sql, size)
 	}
 	r := &routedInsert{t: t, in: t.s.inject()}
 	switch {
 	case failed != nil:
-	case asIs && a.Plain:
+	case plain:
 		r.direct = true
 		failed, err = r.asIs(sql)
 	default:
@@ -352,10 +387,7 @@ func (t *insertTask) enterTarget() (routed bool, failed *pgerr.Error, err error)
 // that does not know it either.
 func (r *routedInsert) refuseText(a *rewrite.AnyText, sql []byte) (failed *pgerr.Error, err error) {
 	if a.Unknown {
-		parse := frame.Append(nil, 'P', append(append([]byte{0}, sql...), 0, 0, 0))
-		failed, err = r.query(frame.Append(parse, 'S', nil))
-		// It says itself that it takes one statement only.
-		if err != nil || failed != nil && failed.Get('R') != "exec_parse_message" {
+		if failed, err = r.parseText(sql); failed != nil || err != nil {
 			return failed, err
 		}
 	}

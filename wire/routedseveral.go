@@ -11,32 +11,43 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// insertPart is one INSERT of a text of several, as batches of clients are that
-// know no parameters. They run one after the other in one transaction, as they do
-// natively outside a block, too.
-type insertPart struct {
+// seriesPart is one piece of a text of several statements: an INSERT that may be into
+// a routed table, or statements that go to the server as they are.
+type seriesPart struct {
 	sql  []byte
-	stmt *rewrite.InsertStatement
-	any  *rewrite.AnyInsert // nil where its rows are constants
-	skip int                // the characters before it in the text
+	stmt *rewrite.InsertStatement // nil where it is no INSERT
+	any  *rewrite.AnyInsert       // nil where its rows are constants
+	skip int                      // the characters before it in the text
 }
 
-// insertParts reads a text of several INSERTs; nil where it is not that, or where
+// maxPadded bounds what is sent in front of pieces to keep the positions in errors.
+const maxPadded = 16 << 20
+
+// seriesParts reads the pieces of a text; nil where it can't go as a series, or where
 // the server might see its statements elsewhere.
-func (s *session) insertParts(a *rewrite.AnyText, sql []byte) []insertPart {
+func (s *session) seriesParts(series *rewrite.Series, sql []byte) []seriesPart {
 	s.mu.Lock()
 	opts, ok := s.insertOptions()
+	reads := s.reads.known
 	s.mu.Unlock()
 	ascii := bytes.IndexFunc(sql, func(c rune) bool { return c >= utf8.RuneSelf }) < 0
 	if !opts.UTF8 && !ascii || !opts.StandardStrings && bytes.IndexByte(sql, '\\') >= 0 {
 		return nil
 	}
-	var parts []insertPart
-	at, skip := 0, 0
-	for _, span := range a.Inserts {
-		skip += utf8.RuneCount(sql[at:span[0]])
-		at = span[0]
-		p := insertPart{sql: sql[span[0]:span[1]], skip: skip}
+	var parts []seriesPart
+	at, skip, padded := 0, 0, 0
+	for _, piece := range series.Pieces {
+		skip += utf8.RuneCount(sql[at:piece.Start])
+		at = piece.Start
+		p := seriesPart{sql: sql[piece.Start:piece.End], skip: skip}
+		if !piece.Insert {
+			padded += skip
+			if padded > maxPadded || reads != nil && reads.Set().Reads(p.sql) {
+				return nil
+			}
+			parts = append(parts, p)
+			continue
+		}
 		reason := rewrite.ReasonClientEncoding
 		if ok {
 			p.stmt, reason = s.parseInsert(p.sql, opts)
@@ -52,31 +63,6 @@ func (s *session) insertParts(a *rewrite.AnyText, sql []byte) []insertPart {
 	return parts
 }
 
-// runParts runs the INSERTs of a text. The first error ends them.
-func (t *insertTask) runParts(parts []insertPart, size int) error {
-	var out []byte
-	var failed *pgerr.Error
-	var last *insertTask
-	for i := 0; i < len(parts) && failed == nil; i++ {
-		var reply []byte
-		var err error
-		if last, reply, failed, err = parts[i].run(t.s, last); err != nil {
-			return err
-		}
-		out = append(out, reply...)
-	}
-	r := &routedInsert{t: t, in: t.s.inject(), raw: true, kept: out}
-	switch {
-	case failed != nil && isGrammar(failed):
-		r.kept = nil // the server parses all of a text before it runs any
-	case failed == nil:
-		// Where the transaction can't end, the last statement has no tag.
-		tag := lastFrame(out)
-		r.kept, r.tag = out[:tag:tag], out[tag:]
-	}
-	return r.finish(failed, nil, size)
-}
-
 // isGrammar says that an error is of a text that an older server's grammar does not
 // know; not one inside of a function.
 func isGrammar(e *pgerr.Error) bool {
@@ -84,7 +70,7 @@ func isGrammar(e *pgerr.Error) bool {
 }
 
 // run runs one; out is for the client, also where it fails. last is the one before.
-func (p *insertPart) run(s *session, last *insertTask) (t *insertTask, out []byte, failed *pgerr.Error, err error) {
+func (p *seriesPart) run(s *session, last *insertTask) (t *insertTask, out []byte, failed *pgerr.Error, err error) {
 	t = &insertTask{s: s, stmt: p.stmt, inBlock: true, began: time.Now()}
 	if last.leaves(p) {
 		t.insp, t.routes, t.opened = last.insp, last.routes, true
@@ -122,7 +108,7 @@ func (p *insertPart) run(s *session, last *insertTask) (t *insertTask, out []byt
 
 // leaves says whether what the one before has found is true for the next: nothing
 // of the user's ran in between.
-func (t *insertTask) leaves(p *insertPart) bool {
+func (t *insertTask) leaves(p *seriesPart) bool {
 	if t == nil || t.insp == nil || p.any != nil || !t.stmt.Reusable(t.insp) || t.insp.ReadOnly {
 		return false
 	}

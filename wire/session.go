@@ -86,6 +86,10 @@ type session struct {
 	judged uint64
 	// executing are the portals of EXECUTEs that were not run yet.
 	executing map[string]struct{}
+	// queryFailed: an ErrorResponse came. holding: the tag of a Query's last statement
+	// is not passed on, but left in held.
+	queryFailed, holding bool
+	held                 []byte
 	// pipelined is what the client's tags say since the last ReadyForQuery, and
 	// pipelineEnd what they said when it came.
 	pipelined, pipelineEnd pipelined

@@ -157,15 +157,18 @@ func (s *session) walkServer(p []byte) walked {
 			instead = s.readReply(typ, body)
 		}
 		hide := s.serverFrame(typ, body)
-		if instead != nil && end <= len(p) {
+		if s.holding && typ == 'C' {
+			instead, hide = s.hold(p[i:end]), true
+		}
+		if (instead != nil || hide) && end <= len(p) {
 			cut()
 			from, before = end, instead
-		} else if hide && end <= len(p) {
-			cut()
-			from = end
 		} else if typ == 'Z' && len(s.pending) > 0 {
 			cut()
 			from, before, s.pending = i, s.pending, nil
+		} else if s.held != nil && typ != 'Z' && !hide {
+			cut()
+			from, before, s.held = i, s.held, nil
 		}
 		if end > len(p) {
 			s.serverSkip = end - len(p)
@@ -176,6 +179,12 @@ func (s *session) walkServer(p []byte) walked {
 	cut()
 	s.spans = show
 	return walked{seen: i, show: show}
+}
+
+// hold keeps a tag back, and returns the one before.
+func (s *session) hold(tag []byte) (before []byte) {
+	before, s.held = s.held, append([]byte(nil), tag...)
+	return before
 }
 
 // maxHidden bounds the frames that mustSee may hold back until they are whole.
@@ -229,6 +238,7 @@ func (s *session) serverFrame(typ byte, body []byte) (hide bool) {
 		return hide
 	case 'E':
 		s.copyStarted()
+		s.queryFailed = true
 		if k := s.queue.first() & entKind; k != entQuery {
 			s.extError = true
 			s.auxFor = nil

@@ -58,8 +58,44 @@ type AnyStatement struct {
 	Prepares bool
 	// Name is what it prepares, Executes the prepared statement that it runs.
 	Name, Executes string
+	// Copies: it is a COPY.
+	Copies bool
+	// Transaction is what it does to the transaction block.
+	Transaction Transaction
 	// It stands from Start to End, its semicolon not with it.
 	Start, End int
+}
+
+// Transaction is what a statement does to the transaction block that it runs in.
+type Transaction byte
+
+const (
+	// TransactionNone: nothing.
+	TransactionNone Transaction = iota
+	// TransactionBegin begins one.
+	TransactionBegin
+	// TransactionEnd ends it.
+	TransactionEnd
+	// TransactionChain ends it and begins the next.
+	TransactionChain
+	// TransactionSavepoint needs one, and leaves it.
+	TransactionSavepoint
+)
+
+func transactionOf(n *pg_query.TransactionStmt) Transaction {
+	switch n.Kind {
+	case pg_query.TransactionStmtKind_TRANS_STMT_BEGIN, pg_query.TransactionStmtKind_TRANS_STMT_START:
+		return TransactionBegin
+	case pg_query.TransactionStmtKind_TRANS_STMT_COMMIT, pg_query.TransactionStmtKind_TRANS_STMT_ROLLBACK,
+		pg_query.TransactionStmtKind_TRANS_STMT_PREPARE:
+		if n.Chain {
+			return TransactionChain
+		}
+		return TransactionEnd
+	case pg_query.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED, pg_query.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+		return TransactionNone // it can't run in a block
+	}
+	return TransactionSavepoint
 }
 
 // Target is the name of a table.
@@ -125,7 +161,10 @@ func anyStatement(node *pg_query.Node) AnyStatement {
 		s.inside(n.PrepareStmt.Query)
 	case *pg_query.Node_ExecuteStmt:
 		s.Plain, s.Executes = true, n.ExecuteStmt.Name
+	case *pg_query.Node_TransactionStmt:
+		s.Transaction = transactionOf(n.TransactionStmt)
 	case *pg_query.Node_CopyStmt:
+		s.Copies = true
 		s.inside(n.CopyStmt.Query)
 	}
 	for _, cte := range with.GetCtes() {
