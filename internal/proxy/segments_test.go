@@ -9,7 +9,6 @@ import (
 	"os"
 	osexec "os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -192,72 +191,11 @@ const (
 	reviveCommand = "PGBULK_TEST_GREENPLUM_REVIVE"
 )
 
-func runCommand(t *testing.T, variable string) {
+func runCommand(t testing.TB, variable string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if out, err := osexec.CommandContext(ctx, "/bin/sh", "-c", os.Getenv(variable)).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v: %s", variable, err, out)
 	}
-}
-
-// TestSegmentKilled loads 50 tables at once, and kills a segment when a fifth of
-// them is in: each load is in as a whole or not at all, and its client was told
-// which.
-func TestSegmentKilled(t *testing.T) {
-	if os.Getenv(killCommand) == "" || os.Getenv(reviveCommand) == "" {
-		t.Skip(killCommand + " and " + reviveCommand + " are not set: no segment to kill")
-	}
-	const loads, rows = 50, 5000
-	b := newSegmentsBed(t, Options{})
-	var create strings.Builder
-	for i := range loads {
-		fmt.Fprintf(&create, "CREATE TABLE t%d (a int, b text);", i)
-	}
-	must(t, b.direct(), create.String())
-	data := pairs(rows, "\t", "\n")
-	var out [loads]outcome
-	var conns [loads]*pgconn.PgConn
-	for i := range conns {
-		conns[i] = b.proxied()
-	}
-	in := make(chan struct{}, loads)
-	var wg sync.WaitGroup
-	for i := range loads {
-		wg.Go(func() {
-			out[i] = copyIn(conns[i], fmt.Sprintf("COPY t%d FROM STDIN", i), strings.NewReader(data))
-			in <- struct{}{}
-		})
-	}
-	for range loads / 5 {
-		<-in
-	}
-	runCommand(t, killCommand)
-	wg.Wait()
-	runCommand(t, reviveCommand)
-	direct := b.direct()
-	var good, failed int
-	for i, o := range out {
-		want := "0"
-		if o.err == nil && o.lost == nil {
-			want, good = fmt.Sprint(rows), good+1
-		} else {
-			failed++
-		}
-		if o.lost != nil {
-			t.Errorf("load %d: the proxy hung up: %v", i, o.lost)
-		}
-		if got := must(t, direct, fmt.Sprintf("SELECT count(*) FROM t%d", i)); got != want {
-			t.Errorf("load %d answered %s, and has %s rows", i, o, got)
-		}
-	}
-	t.Logf("%d loads are in, %d have failed", good, failed)
-	if good < loads/5 || failed == 0 {
-		t.Error("the segment did not die in the middle")
-	}
-	again := b.proxied()
-	if o := copyIn(again, "COPY t0 FROM STDIN", strings.NewReader(data)); o.err != nil {
-		t.Errorf("after the segment is back: %s", o)
-	}
-	b.wantSwept()
 }
