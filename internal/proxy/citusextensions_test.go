@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -60,7 +59,7 @@ func TestCitusExtensions(t *testing.T) {
 		}
 		must(t, c, flush)
 		if got := must(t, admin, "SELECT count(*) FROM t"); got != "4999" {
-			t.Errorf("%s, staged: %s rows, %s", kind, got, must(t, admin, fmt.Sprint("SELECT string_agg(status || coalesce(error_message, ''), ' ') FROM relyt_sys.relyt_loader_checkpoint")))
+			t.Errorf("%s, staged: %s rows, %s", kind, got, must(t, admin, "SELECT string_agg(status || coalesce(error_message, ''), ' ') FROM relyt_sys.relyt_loader_checkpoint"))
 		}
 	}
 }
