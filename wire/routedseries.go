@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -20,6 +23,7 @@ type seriesRun struct {
 	ours   bool              // our block is open
 	before map[string]string // the session's parameters
 	kept   []byte            // what the client gets next
+	bounds []int             // of the session's pending messages: where each piece's end
 	tag    []byte            // and this, when the next statement begins, or the transaction has ended well
 }
 
@@ -42,6 +46,7 @@ func (t *insertTask) runSeries(series *rewrite.Series, parts []seriesPart, sql [
 	}
 	var last *insertTask
 	for i := range parts {
+		x.bound()
 		if i == series.Ours && !x.ours {
 			if err := x.exec("BEGIN"); err != nil {
 				return err
@@ -68,6 +73,13 @@ func (t *insertTask) runSeries(series *rewrite.Series, parts []seriesPart, sql [
 		}
 	}
 	return x.finish(nil, nil)
+}
+
+// bound notes that what the server tells from now on is of another piece.
+func (x *seriesRun) bound() {
+	x.t.s.mu.Lock()
+	defer x.t.s.mu.Unlock()
+	x.bounds = append(x.bounds, len(x.t.s.pending))
 }
 
 // exec runs a statement of ours that can't fail.
@@ -156,30 +168,59 @@ func (x *seriesRun) relay(p *seriesPart, hold bool) (ok bool, err error) {
 	return !s.queryFailed, nil
 }
 
+// parameter is one that pieces of a series have changed.
+type parameter struct {
+	piece int // the first that did
+	name  string
+}
+
 // keepParameters leaves of the changed parameters what the server would have told at
-// the end of one Query: those that have another value than before, each once.
+// the end of one Query: those that have another value than before, each once, in its
+// order.
 func (x *seriesRun) keepParameters() {
 	s := x.t.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []byte
-	for p := s.pending; len(p) > 0; {
-		f, whole := frameAt(p)
+	var changed []parameter
+	piece, at := 0, 0
+	for at < len(s.pending) {
+		for piece < len(x.bounds) && at >= x.bounds[piece] {
+			piece++
+		}
+		f, whole := frameAt(s.pending[at:])
 		if !whole {
 			return
 		}
-		if p = p[len(f.raw()):]; f.typ != 'S' {
+		if at += len(f.raw()); f.typ != 'S' {
 			out = append(out, f.raw()...)
 			continue
 		}
-		name, rest, _ := frame.CString(f.body())
-		value, _, _ := frame.CString(rest)
-		if key := string(name); s.params[key] == string(value) && x.before[key] != string(value) {
-			x.before[key] = string(value)
-			out = append(out, f.raw()...)
+		name, _, _ := frame.CString(f.body())
+		key := string(name)
+		if _, there := s.params[key]; there && x.before[key] != s.params[key] {
+			x.before[key] = s.params[key]
+			changed = append(changed, parameter{piece, key})
 		}
 	}
+	for _, p := range reportOrder(changed, s.params["server_version"]) {
+		out = frame.AppendString(out, 'S', p.name+"\x00"+s.params[p.name])
+	}
 	s.pending = out
+}
+
+// reportOrder sorts parameters as ReportChangedGUCOptions of guc.c does: by name, and
+// since PostgreSQL 16 the one that changed last first, as each piece's are already.
+func reportOrder(changed []parameter, version string) []parameter {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	slices.SortStableFunc(changed, func(a, b parameter) int {
+		if err == nil && n < 16 {
+			return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name))
+		}
+		return b.piece - a.piece
+	})
+	return changed
 }
 
 // end ends a series in which the server has told the client an error.
