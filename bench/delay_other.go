@@ -4,5 +4,6 @@ package main
 
 import "time"
 
-// sleepUntil waits as long as the network would; see delay_linux.go.
+// sleepUntil is the delay of the network that is measured; delay_linux.go has one that
+// is more exact.
 func sleepUntil(due time.Time) { time.Sleep(time.Until(due)) }

@@ -105,6 +105,7 @@ func TestSweeper(t *testing.T) {
 			return nil
 		}
 		s.Schedule([]string{"a", "b"}, swept)
+		// Sleeps are of the test's own clock, which goes on when all wait for it.
 		time.Sleep(3 * time.Second)
 		s.Schedule([]string{"c"}, nil)
 		time.Sleep(20 * time.Second)

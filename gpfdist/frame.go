@@ -22,9 +22,10 @@ const (
 	maxBlock = math.MaxInt32
 )
 
-// appendFrame adds a frame's head.
+// appendFrame adds a frame's head. Sizes are not negative, and checked by whoever makes
+// the body.
 func appendFrame(p []byte, kind byte, size int) []byte {
-	return binary.BigEndian.AppendUint32(append(p, kind), uint32(size)) //nolint:gosec // sizes are checked by their makers
+	return binary.BigEndian.AppendUint32(append(p, kind), uint32(size))
 }
 
 // appendHead adds all that goes before a block's rows. A segment takes the line
@@ -32,8 +33,8 @@ func appendFrame(p []byte, kind byte, size int) []byte {
 // each block has one.
 func appendHead(p []byte, name string, offset int64, b Block) []byte {
 	p = append(appendFrame(p, frameName, len(name)), name...)
-	p = binary.BigEndian.AppendUint64(appendFrame(p, frameOffset, 8), uint64(offset)) //nolint:gosec // counts bytes
-	p = binary.BigEndian.AppendUint64(appendFrame(p, frameLine, 8), uint64(b.Line))   //nolint:gosec // counts lines
+	p = binary.BigEndian.AppendUint64(appendFrame(p, frameOffset, 8), uint64(offset))
+	p = binary.BigEndian.AppendUint64(appendFrame(p, frameLine, 8), uint64(b.Line))
 	return appendFrame(p, frameData, int(b.Size))
 }
 

@@ -73,5 +73,5 @@ func parseRequest(r *http.Request) (request, *httpError) {
 // number reads a header that counts segments.
 func number(r *http.Request, name string) (int, error) {
 	n, err := strconv.ParseUint(r.Header.Get(name), 10, 16)
-	return int(n), err //nolint:gosec // of 16 bits
+	return int(n), err
 }

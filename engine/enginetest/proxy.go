@@ -44,7 +44,7 @@ func RunProxy(t *testing.T, c ProxyConfig) {
 		t.Run(one.name, func(t *testing.T) {
 			t.Parallel()
 			if one.needs != nil && !one.needs(c.Caps) {
-				t.Skip("the engine has no such flag")
+				t.Skip("the engine's flags (Caps) do not promise it")
 			}
 			if why := c.Except[one.name]; why != "" {
 				t.Skip(why)
