@@ -86,29 +86,9 @@ func resolveGreenplum6(schema, table string) string {
 }
 
 // inspectKeysGreenplum6 is inspectKeys.
-const inspectKeysGreenplum6 = `,
+var inspectKeysGreenplum6 = `,
 'append_optimised', c.relstorage OPERATOR(pg_catalog.=) ANY ('{a,c}'::"char"[]),
-'change_rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
-  WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) ANY ('{2,4}'::"char"[]) LIMIT 1),
-'distribution', pg_catalog.pg_get_table_distributedby(c.oid),
+` + changeRules + `'distribution', pg_catalog.pg_get_table_distributedby(c.oid),
 'distributed_by', ARRAY(SELECT a.attname FROM pg_catalog.gp_distribution_policy y, pg_catalog.pg_attribute a
   WHERE y.localoid OPERATOR(pg_catalog.=) c.oid AND a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) ANY (y.distkey)),
-'truncate', pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
-'definitions', ARRAY(SELECT pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
-    (SELECT pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(l.collname))
-      FROM pg_catalog.pg_collation l, pg_catalog.pg_namespace n
-      WHERE l.oid OPERATOR(pg_catalog.=) a.attcollation AND n.oid OPERATOR(pg_catalog.=) l.collnamespace))
-  FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
-  AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum),
-'keys', ARRAY(SELECT pg_catalog.json_build_array(i.indisprimary, i.indpred IS NULL AND i.indexprs IS NULL, false,
-    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.generate_series(0, i.indnatts OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_attribute a
-      WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND a.attnum OPERATOR(pg_catalog.=) i.indkey[p] ORDER BY p),
-    ARRAY(SELECT pg_catalog.json_build_array(n.nspname, o.oprname)
-      FROM pg_catalog.generate_series(0, i.indnatts OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_opclass k,
-        pg_catalog.pg_amop s, pg_catalog.pg_operator o, pg_catalog.pg_namespace n
-      WHERE k.oid OPERATOR(pg_catalog.=) i.indclass[p] AND s.amopfamily OPERATOR(pg_catalog.=) k.opcfamily
-      AND s.amoplefttype OPERATOR(pg_catalog.=) k.opcintype AND s.amoprighttype OPERATOR(pg_catalog.=) k.opcintype
-      AND s.amopstrategy OPERATOR(pg_catalog.=) 3 AND o.oid OPERATOR(pg_catalog.=) s.amopopr
-      AND n.oid OPERATOR(pg_catalog.=) o.oprnamespace ORDER BY p))
-  FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique AND i.indisvalid
-  ORDER BY i.indexrelid)`
+` + columnTypes + indexKeys("false", "i.indnatts")

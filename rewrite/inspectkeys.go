@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Key is a unique index of a table.
@@ -46,31 +47,41 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 // and whether the role may empty the table.
 //
 // Only Greenplum and what is made from it have tables that append alone.
-const inspectKeys = `,
+var inspectKeys = `,
 'append_optimised', (SELECT true FROM pg_catalog.pg_am m WHERE m.oid OPERATOR(pg_catalog.=) c.relam
   AND m.amname OPERATOR(pg_catalog.=) ANY ('{ao_row,ao_column}'::pg_catalog.name[]) LIMIT 1),
-'change_rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
+` + changeRules + columnTypes + indexKeys("(pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::pg_catalog.bool", "i.indnkeyatts")
+
+const changeRules = `'change_rules', c.relhasrules AND (SELECT true FROM pg_catalog.pg_rewrite r
   WHERE r.ev_class OPERATOR(pg_catalog.=) c.oid AND r.ev_type OPERATOR(pg_catalog.=) ANY ('{2,4}'::"char"[]) LIMIT 1),
-'truncate', pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
+`
+
+const columnTypes = `'truncate', pg_catalog.has_table_privilege(c.oid, 'TRUNCATE'),
 'definitions', ARRAY(SELECT pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
     (SELECT pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(l.collname))
       FROM pg_catalog.pg_collation l, pg_catalog.pg_namespace n
       WHERE l.oid OPERATOR(pg_catalog.=) a.attcollation AND n.oid OPERATOR(pg_catalog.=) l.collnamespace))
   FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum),
-'keys', ARRAY(SELECT pg_catalog.json_build_array(i.indisprimary, i.indpred IS NULL AND i.indexprs IS NULL,
-    COALESCE((pg_catalog.to_jsonb(i) OPERATOR(pg_catalog.->>) 'indnullsnotdistinct')::pg_catalog.bool, false),
-    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.generate_series(0, i.indnkeyatts OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_attribute a
+`
+
+// indexKeys asks for the unique indexes. nulls says of one whether NULLs are equal in
+// it, columns how many columns it has that make it unique: versions differ there.
+func indexKeys(nulls, columns string) string {
+	return strings.NewReplacer("NULLS_EQUAL", nulls, "KEY_COLUMNS", columns).Replace(`'keys', ARRAY(SELECT pg_catalog.json_build_array(i.indisprimary, i.indpred IS NULL AND i.indexprs IS NULL,
+    COALESCE(NULLS_EQUAL, false),
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.generate_series(0, KEY_COLUMNS OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_attribute a
       WHERE a.attrelid OPERATOR(pg_catalog.=) i.indrelid AND a.attnum OPERATOR(pg_catalog.=) i.indkey[p] ORDER BY p),
     ARRAY(SELECT pg_catalog.json_build_array(n.nspname, o.oprname)
-      FROM pg_catalog.generate_series(0, i.indnkeyatts OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_opclass k,
+      FROM pg_catalog.generate_series(0, KEY_COLUMNS OPERATOR(pg_catalog.-) 1) p, pg_catalog.pg_opclass k,
         pg_catalog.pg_amop s, pg_catalog.pg_operator o, pg_catalog.pg_namespace n
       WHERE k.oid OPERATOR(pg_catalog.=) i.indclass[p] AND s.amopfamily OPERATOR(pg_catalog.=) k.opcfamily
       AND s.amoplefttype OPERATOR(pg_catalog.=) k.opcintype AND s.amoprighttype OPERATOR(pg_catalog.=) k.opcintype
       AND s.amopstrategy OPERATOR(pg_catalog.=) 3 AND o.oid OPERATOR(pg_catalog.=) s.amopopr
       AND n.oid OPERATOR(pg_catalog.=) o.oprnamespace ORDER BY p))
   FROM pg_catalog.pg_index i WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisunique AND i.indisvalid
-  ORDER BY i.indexrelid)`
+  ORDER BY i.indexrelid)`)
+}
 
 // inspectKeys are the texts of a dialect.
 func (d Dialect) inspectKeys() string {
