@@ -1,6 +1,10 @@
 package transcode
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgdate"
+)
 
 const (
 	microsPerSecond = 1_000_000
@@ -52,38 +56,6 @@ func readDate(p []byte) (c calendar, ok bool) {
 	return calendar{year, month, day, p[at+6:]}, ok
 }
 
-// days returns the days since 2000, if there is such a day.
-func (c *calendar) days() (days int64, ok bool) {
-	year, month := c.year, c.month
-	if month == 0 || month > 12 || c.day == 0 || c.day > 31 || c.day > 28 && c.day > daysOf(year, month) {
-		return 0, false
-	}
-	// Years begin in March, so that the day that some have is at the end, and
-	// are counted from one that is before all.
-	const past = 4800
-	if month -= 3; month < 0 {
-		month += 12
-		year--
-	}
-	y := uint64(year + past)
-	return int64(365*y+y/4-y/100+y/400+uint64(153*month+2)/5+uint64(c.day)) - epochDays, true
-}
-
-// epochDays is what days counts up to 2000-01-01 inclusive.
-const epochDays = 365*6799 + 6799/4 - 6799/100 + 6799/400 + (153*10+2)/5 + 1
-
-func daysOf(year, month int) int {
-	switch {
-	case month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0):
-		return 29
-	case month == 2:
-		return 28
-	case month == 4 || month == 6 || month == 9 || month == 11:
-		return 30
-	}
-	return 31
-}
-
 // era takes BC from the end and turns the year.
 func (c *calendar) era(maxYear int) (ok bool) {
 	if n := len(c.rest) - 3; n >= 0 && string(c.rest[n:]) == " BC" {
@@ -116,7 +88,7 @@ func appendDate(dst, text []byte) ([]byte, bool) {
 	if len(c.rest) > 3 || !c.era(maxDateYear) || len(c.rest) > 0 {
 		return dst, false
 	}
-	days, ok := c.days()
+	days, ok := pgdate.Days(c.year, c.month, c.day)
 	return binary.BigEndian.AppendUint32(dst, uint32(days)), ok
 }
 
@@ -168,7 +140,7 @@ func readTimestamp(p []byte) (micros int64, zone []byte, ok bool) {
 	if !ok || !c.era(maxTimestampYear) {
 		return 0, nil, false
 	}
-	days, ok := c.days()
+	days, ok := pgdate.Days(c.year, c.month, c.day)
 	if micros = days * microsPerDay; len(c.rest) == 0 || !ok {
 		return micros, nil, ok
 	}

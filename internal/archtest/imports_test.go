@@ -23,9 +23,9 @@ var edges = map[string][]string{
 
 	"bulk":           {"bulk/rows", "bulk/transcode", "gpfdist", "rewrite", "engine", "engine/sealed", "store", "checkpoint", "internal/pgerr", "internal/pgident"},
 	"bulk/rows":      {},
-	"bulk/transcode": {},
+	"bulk/transcode": {"internal/pgdate"},
 
-	"rewrite/values":  {"internal/pgident"},
+	"rewrite/values":  {"internal/pgdate", "internal/pgident"},
 	"rewrite":         {"rewrite/pgquery", "rewrite/values", "internal/pgerr", "internal/pgident"},
 	"rewrite/pgquery": {},
 
@@ -51,6 +51,7 @@ var edges = map[string][]string{
 	"internal/loaderconfig": {"store", "internal/pgident"},
 	"internal/pgerr":        {},
 	"internal/s3conf":       {"internal/httpserve", "store"},
+	"internal/pgdate":       {},
 	"internal/pgident":      {},
 	"internal/pgserver":     {},
 

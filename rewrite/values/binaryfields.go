@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"strconv"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgdate"
 )
 
 // textFields make what the receive function reads of the text format, for the
@@ -157,27 +159,10 @@ func isoDays(text []byte) (days int64, ok bool) {
 		return 0, false
 	}
 	year, month, day := 100*two(text)+two(text[2:]), two(text[5:]), two(text[8:])
-	if year == 0 || month == 0 || month > 12 || day == 0 || day > daysOf(year, month) {
-		return 0, false
+	if year == 0 {
+		return 0, false // neither AD nor BC
 	}
-	// As in appendDate, years begin in March.
-	if month -= 3; month < 0 {
-		month += 12
-		year--
-	}
-	return int64(365*year + year/4 - year/100 + year/400 + (153*month+2)/5 + day - 1 - epoch), true
-}
-
-func daysOf(year, month int) int {
-	switch {
-	case month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0):
-		return 29
-	case month == 2:
-		return 28
-	case month == 4 || month == 6 || month == 9 || month == 11:
-		return 30
-	}
-	return 31
+	return pgdate.Days(year, month, day)
 }
 
 // two reads two digits.
