@@ -25,6 +25,9 @@
 //  6. Close forgets the token, ends what is still connected, and waits for it:
 //     behind Close nobody reads a block any more.
 //
+// Segments that take nothing of what there is for them, for Config.Patience, fail the
+// stream with ErrStalled; that a client sends nothing is no matter.
+//
 // What goes wrong: a segment that leaves after it was given rows may or may not
 // have them, so the stream fails, and so does Add; the others are sent an E frame,
 // which is an error of the server's statement. A segment that left before it was

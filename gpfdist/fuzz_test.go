@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 		if raw, err := hex.DecodeString(req.token); err != nil || len(raw) != tokenBytes {
 			t.Errorf("token %q", req.token)
 		}
-		if r.Method != http.MethodGet || req.segment < 0 || req.segment >= req.of || strings.Count(req.scan, "\x00") != 2 {
+		if r.Method != http.MethodGet || req.segment < 0 || req.segment >= req.of || strings.Count(req.scan, "\x00") != 3 {
 			t.Errorf("%s: %+v", r.Method, req)
 		}
 	})

@@ -67,6 +67,7 @@ func parseRequest(r *http.Request) (request, *httpError) {
 	if err != nil || segment >= of {
 		return request{}, errHeaders
 	}
+	ids = append(ids, strconv.Itoa(of)) // all segments of a scan know of the same number
 	return request{token: token, scan: strings.Join(ids, "\x00"), segment: segment, of: of}, nil
 }
 

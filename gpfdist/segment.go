@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -43,19 +44,19 @@ func (st *Stream) serve(ctx context.Context, seg *segment) error {
 	for {
 		select {
 		case <-st.over:
-			return seg.refuse(st.err())
+			return seg.refuse(st.Err())
 		default:
 		}
 		select {
 		case b, more := <-st.blocks:
 			if !more {
-				return seg.send(appendFrame(nil, frameData, 0))
+				return st.send(seg, appendFrame(nil, frameData, 0))
 			}
 			if err := st.sendBlock(seg, b); err != nil {
 				return err
 			}
 		case <-st.over:
-			return seg.refuse(st.err())
+			return seg.refuse(st.Err())
 		case <-ctx.Done():
 			return errGone
 		}
@@ -73,32 +74,77 @@ func (seg *segment) begin() error {
 	return seg.ctrl.Flush()
 }
 
-// send writes and flushes.
-func (seg *segment) send(p []byte) error {
-	if _, err := seg.w.Write(p); err != nil {
-		return err
-	}
-	return seg.ctrl.Flush()
-}
-
 // refuse tells a segment why the stream is over, as far as it listens.
 func (seg *segment) refuse(cause error) error {
-	_ = seg.send(appendError(nil, cause.Error()))
+	if _, err := seg.w.Write(appendError(nil, cause.Error())); err == nil {
+		_ = seg.ctrl.Flush()
+	}
 	return cause
+}
+
+// pushed writes to a segment that has the server's patience to take each piece. It
+// is no longer than a piece of a block in memory, so that a slow way is no stall.
+type pushed struct {
+	st  *Stream
+	seg *segment
+}
+
+// Write implements io.Writer.
+func (w pushed) Write(p []byte) (int, error) {
+	w.until(time.Now().Add(w.st.srv.cfg.Patience))
+	n, err := w.seg.w.Write(p)
+	return n, w.after(err)
+}
+
+func (w pushed) flush() error {
+	w.until(time.Now().Add(w.st.srv.cfg.Patience))
+	return w.after(w.seg.ctrl.Flush())
+}
+
+// after takes the deadline away, so that none is over when the next piece comes.
+func (w pushed) after(err error) error {
+	if err == nil {
+		w.until(time.Time{})
+		return nil
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && w.st.Err() == nil {
+		return ErrStalled
+	}
+	return err
+}
+
+// until sets the deadline, unless the stream is over: then hurry has.
+func (w pushed) until(at time.Time) {
+	w.st.mu.Lock()
+	defer w.st.mu.Unlock()
+	w.st.moved = time.Now()
+	if w.st.cause == nil {
+		_ = w.seg.ctrl.SetWriteDeadline(at) // where it can't be set the connection is gone
+	}
+}
+
+// send writes and flushes.
+func (st *Stream) send(seg *segment, p []byte) error {
+	w := pushed{st, seg}
+	if _, err := w.Write(p); err != nil {
+		return err
+	}
+	return w.flush()
 }
 
 // sendBlock writes one block. From its first byte on the block is the segment's.
 func (st *Stream) sendBlock(seg *segment, b Block) error {
+	w := pushed{st, seg}
 	at := st.give(seg, b)
-	if _, err := seg.w.Write(appendHead(nil, st.name, at, b)); err != nil {
+	if _, err := w.Write(appendHead(nil, st.name, at, b)); err != nil {
 		return fmt.Errorf("write head of block: %w", err)
 	}
-	n, err := b.Data.WriteTo(seg.w)
+	n, err := b.Data.WriteTo(w)
 	if err != nil {
 		return fmt.Errorf("write block: %w", err)
 	}
 	if n != b.Size {
 		return errShort
 	}
-	return seg.ctrl.Flush()
+	return w.flush()
 }

@@ -50,6 +50,17 @@ func (a ask) text() string {
 		a.method, a.path, a.scan, a.segment, a.of, a.proto, a.extra)
 }
 
+// with is the request with another value of a header.
+func (a ask) with(header, value string) string {
+	lines := strings.Split(a.text(), "\r\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, header+":") {
+			lines[i] = header + ": " + value
+		}
+	}
+	return strings.Join(lines, "\r\n")
+}
+
 // dial connects and sends a request.
 func dial(t testing.TB, s *Server, text string) *peer {
 	t.Helper()

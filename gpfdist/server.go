@@ -34,6 +34,9 @@ type Config struct {
 	// MaxConns bounds the connections: further ones are closed at once. Each
 	// segment of each load has one. Default 4096.
 	MaxConns int
+	// Patience is how long the segments may take nothing of what there is for them;
+	// then the stream fails with ErrStalled. Default 1 minute.
+	Patience time.Duration
 	// Log may be nil.
 	Log *slog.Logger
 	// Metrics may be nil.
@@ -50,6 +53,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.MaxConns == 0 {
 		c.MaxConns = 4096
+	}
+	if c.Patience == 0 {
+		c.Patience = time.Minute
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -100,9 +106,11 @@ func Listen(cfg Config) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: cfg.HeaderTimeout,
-		MaxHeaderBytes:    cfg.MaxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
-		ConnState:         s.count,
+		// To those without a token there is nothing here, not even options.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               cfg.MaxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
+		ConnState:                    s.count,
 	}
 	s.http.SetKeepAlivesEnabled(false)
 	s.served.Go(func() { _ = s.http.Serve(l) }) // it ends by Close, or nobody can be served
@@ -125,6 +133,9 @@ func checkAddress(address string) error {
 	}
 	return nil
 }
+
+// Patience is how long segments may take nothing.
+func (s *Server) Patience() time.Duration { return s.cfg.Patience }
 
 // Address is the HOST:PORT that segments reach the server under.
 func (s *Server) Address() string { return s.address }
@@ -155,7 +166,7 @@ func (s *Server) Open(name string) (*Stream, error) {
 	_, _ = rand.Read(raw) // never fails
 	st := &Stream{
 		srv: s, token: hex.EncodeToString(raw), name: name[:min(len(name), maxName)],
-		blocks: make(chan Block), over: make(chan struct{}), segments: make(map[int]*segment),
+		blocks: make(chan Block), over: make(chan struct{}), segments: make(map[int]*segment), moved: time.Now(),
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -38,6 +38,18 @@ func TestRefusedRequests(t *testing.T) {
 		"no scan":        {"GET " + path + " HTTP/1.1\r\nHost: a\r\nX-GP-PROTO: 1\r\n\r\n", "400 not a request of a segment"},
 		"long scan":      {ask{path: path, scan: strings.Repeat("9", 65), of: 2}.text(), "400 not a request of a segment"},
 		"huge headers":   {ask{path: path, of: 2, extra: "X-Pad: " + strings.Repeat("x", 64<<10) + "\r\n"}.text(), "431 431 Request Header Fields Too Large"},
+		"put":            {ask{path: path, method: "PUT", of: 2, extra: "Content-Length: 5\r\n"}.text() + "a\tb\n\n", "405 rows can only be read here"},
+		"options":        {"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "404 no such stream"},
+		"connect":        {"CONNECT " + path[1:] + " HTTP/1.1\r\nHost: a\r\n\r\n", "404 no such stream"},
+		"http 2":         {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "404 no such stream"},
+		"a path below":   {ask{path: path + "/x", of: 2}.text(), "404 no such stream"},
+		"two slashes":    {ask{path: "/" + path, of: 2}.text(), "404 no such stream"},
+		"encoded slash":  {ask{path: "/%2f" + path[1:], of: 2}.text(), "404 no such stream"},
+		"signed segment": {ask{path: path, of: 2}.with("X-GP-SEGMENT-ID", "+1"), "400 not a request of a segment"},
+		"large segment":  {ask{path: path, of: 2}.with("X-GP-SEGMENT-ID", "99999999999999999999"), "400 not a request of a segment"},
+		"large count":    {ask{path: path, of: 2}.with("X-GP-SEGMENT-COUNT", "65536"), "400 not a request of a segment"},
+		"two lengths":    {ask{path: path, of: 2, extra: "Content-Length: 1\r\nContent-Length: 2\r\n"}.text(), "400 400 Bad Request"},
+		"many headers":   {ask{path: path, of: 2, extra: strings.Repeat("X-Pad: x\r\n", 8<<10)}.text(), "431 431 Request Header Fields Too Large"},
 		"not http":       {"hello\r\n\r\n", "400 400 Bad Request"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,13 +65,17 @@ func TestRefusedRequests(t *testing.T) {
 	if err := dial(t, s, good.text()).open(); err != nil {
 		t.Errorf("a good one behind them: %v", err)
 	}
+	good.of, good.segment = 3, 1
+	if err := dial(t, s, good.text()).open(); err == nil || err.Error() != "409 these rows are another scan's" {
+		t.Errorf("one that says there are more segments: %v", err)
+	}
 }
 
 // reset allows for a connection that is closed before its headers are read to the
 // end: the answer is lost then.
 func reset(name string, err error) bool {
 	var op *net.OpError
-	return name == "huge headers" && (errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF))
+	return (name == "huge headers" || name == "many headers") && (errors.As(err, &op) || errors.Is(err, io.ErrUnexpectedEOF))
 }
 
 // TestHeadersThatNeverEnd: such a connection does not stay.
@@ -220,5 +236,25 @@ func TestAnswerIsAsSegmentsReadIt(t *testing.T) {
 	}
 	if !strings.HasSuffix(text, "\r\n\r\nD\x00\x00\x00\x00") || strings.Contains(text, "chunked") {
 		t.Errorf("the answer is %q", text)
+	}
+}
+
+// TestOneRequestAConnection: what is sent behind the first one is not heard.
+func TestOneRequestAConnection(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, Config{})
+	st, path := newStream(t, s)
+	st.Finish()
+	one := ask{path: path, segment: 0, of: 2}
+	two := ask{path: path, segment: 1, of: 2}
+	p := dial(t, s, one.text()+two.text())
+	if err := p.drain(func(got) {}); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(p.in); len(rest) > 0 || err != nil {
+		t.Errorf("behind it came %q, %v", rest, err)
+	}
+	if n := st.Stats().Segments; n != 1 {
+		t.Errorf("%d segments", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // Block is a run of whole rows that goes to one segment.
@@ -41,6 +42,8 @@ type Stream struct {
 	segments map[int]*segment
 	offset   int64
 	stats    Stats
+	// moved is when something happened last.
+	moved time.Time
 }
 
 // Stats is what has become of a stream so far.
@@ -50,6 +53,10 @@ type Stats struct {
 	// Segments have asked for rows, Retries of them more than once.
 	Segments, Retries int
 }
+
+// ErrStalled is the cause of a stream whose segments have taken nothing for the
+// server's patience. They may wait for a lock, for each other, or be stopped.
+var ErrStalled = errors.New("gpfdist: the segments take no rows")
 
 // errClosed is the cause of a stream that was closed in good order.
 var errClosed = errors.New("the load has ended")
@@ -63,17 +70,44 @@ func (st *Stream) Add(ctx context.Context, b Block) error {
 	}
 	select { // a stream that is over takes nothing, even if a segment waits
 	case <-st.over:
-		return st.err()
+		return st.Err()
 	default:
 	}
-	select {
-	case st.blocks <- b:
-		return nil
-	case <-st.over:
-		return st.err()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	st.move()
+	patience := time.NewTimer(st.srv.cfg.Patience)
+	defer patience.Stop()
+	for {
+		select {
+		case st.blocks <- b:
+			return nil
+		case <-st.over:
+			return st.Err()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-patience.C:
+			left := st.Left()
+			if left <= 0 {
+				st.Fail(ErrStalled)
+				return st.Err()
+			}
+			patience.Reset(left)
+		}
 	}
+}
+
+// move notes that something has happened.
+func (st *Stream) move() {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.moved = time.Now()
+}
+
+// Left is what is left of the server's patience since the segments, or the one who
+// adds blocks, have done something.
+func (st *Stream) Left() time.Duration {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.srv.cfg.Patience - time.Since(st.moved)
 }
 
 // Finish says that there are no more blocks. It does not wait for the segments.
@@ -81,7 +115,7 @@ func (st *Stream) Finish() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if !st.finished {
-		st.finished = true
+		st.finished, st.moved = true, time.Now()
 		close(st.blocks)
 	}
 }
@@ -114,8 +148,8 @@ func (st *Stream) Close() {
 	st.all.Wait()
 }
 
-// err is why the stream is over.
-func (st *Stream) err() error {
+// Err is why the stream is over; nil while it is not.
+func (st *Stream) Err() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.cause
@@ -157,7 +191,7 @@ func (st *Stream) attach(req request, seg *segment) *httpError {
 	default:
 		st.stats.Retries++ // it left with nothing
 	}
-	seg.here = true
+	seg.here, st.moved = true, time.Now()
 	st.segments[req.segment] = seg
 	st.all.Add(1)
 	return nil
@@ -167,7 +201,7 @@ func (st *Stream) attach(req request, seg *segment) *httpError {
 // and has not heard the end may be lost, or not: nothing can be said of the whole.
 func (st *Stream) leave(seg *segment, err error) {
 	st.mu.Lock()
-	seg.here = false
+	seg.here, st.moved = false, time.Now()
 	lost := err != nil && seg.rows > 0
 	st.mu.Unlock()
 	if lost {
