@@ -89,12 +89,33 @@ func (pg *PG) newCluster(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	_, err = pg.onNode(ctx, pg.nodes[0], name, append(join, "ALTER DATABASE "+pgident.Quote(name)+" SET citus.shard_count = 4")...)
+	join = append(join, "ALTER DATABASE "+pgident.Quote(name)+" SET citus.shard_count = 4")
+	for range 5 { // a node that joins writes roles on others, as those of other tests do
+		if _, err = pg.onNode(ctx, pg.nodes[0], name, join...); err == nil {
+			break
+		}
+	}
 	return err
 }
 
 // EmptyPublic drops schema public of a cluster's database on all nodes: where no
-// table of it is distributed the workers keep theirs, and making it again fails.
+// table of it is distributed the workers keep theirs, and making it again fails. Its
+// tables go first: Citus does not find the type of a column that went before.
 func (pg *PG) EmptyPublic(db string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := pg.onNode(ctx, pg.nodes[0], db, dropTables); err != nil {
+		return err
+	}
 	return pg.onNodes(db, "SET client_min_messages = error", "DROP SCHEMA IF EXISTS public CASCADE")
 }
+
+const dropTables = `SET client_min_messages = error; DO $do$
+DECLARE name text;
+BEGIN
+	FOR name IN SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+	LOOP
+		EXECUTE 'DROP TABLE IF EXISTS ' || name || ' CASCADE';
+	END LOOP;
+END $do$`

@@ -91,7 +91,7 @@ func (l *Lexer) Row(cells []Cell) ([]Cell, error) {
 	i, err := l.open()
 	for more := true; more && err == nil; {
 		cells = append(cells, Cell{})
-		i, more, err = l.cell(i, &cells[len(cells)-1])
+		i, more, err = l.next(i, &cells[len(cells)-1])
 	}
 	if l.at = i; err == nil {
 		err = l.close(len(cells))
@@ -107,7 +107,7 @@ func (l *Lexer) Skip() error {
 	i, err := l.open()
 	for more := true; more && err == nil; n++ {
 		var c Cell
-		i, more, err = l.cell(i, &c)
+		i, more, err = l.next(i, &c)
 	}
 	l.skipping = false
 	if l.at = i; err == nil {
@@ -142,7 +142,18 @@ func (l *Lexer) close(width int) error {
 	return nil
 }
 
-// cell reads one cell and the comma or bracket behind it. A cell is a constant,
+// next reads one cell and the comma or bracket behind it.
+func (l *Lexer) next(i int, c *Cell) (next int, more bool, err error) {
+	if i < len(l.sql) && l.sql[i] == ' ' { // "1, 2", as many write it
+		i++
+	}
+	if end := l.common(i, c); end > 0 {
+		return end + 1, l.sql[end] == ',', nil
+	}
+	return l.cell(i, c)
+}
+
+// cell reads any cell and the comma or bracket behind it. A cell is a constant,
 // with a cast or without.
 func (l *Lexer) cell(i int, c *Cell) (next int, more bool, err error) {
 	b := l.byteAt(i)

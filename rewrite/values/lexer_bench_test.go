@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // typicalInsert is 1000 rows of the 7 columns that benchmarks load.
@@ -38,6 +40,7 @@ func BenchmarkRows(b *testing.B) {
 			b.ReportAllocs()
 			l := New(sql, start, Options{StandardStrings: true, UTF8: true})
 			var cells []Cell
+			report := testenv.CPURate(b, len(sql))
 			for b.Loop() {
 				l.Reset(sql, start)
 				n := 0
@@ -54,6 +57,7 @@ func BenchmarkRows(b *testing.B) {
 					b.Fatal(n)
 				}
 			}
+			report()
 		})
 	}
 }
