@@ -53,13 +53,25 @@ func (n *normalizer) pid(pid uint32) string {
 // depends on the nodes.
 var firstKey = regexp.MustCompile(`Key \([^"]*\)=\([^"]*\) already exists`)
 
-// node is how Greenplum's errors name a segment.
-var node = regexp.MustCompile(`\s*\((seg\d+|entry db)[^()]*pid=\d+\)`)
+// node is how Greenplum's errors name a segment; shard and worker are what Citus' say:
+// shards are numbered over all tables that a database has ever had.
+var (
+	node   = regexp.MustCompile(`\s*\((seg\d+|entry db)[^()]*pid=\d+\)`)
+	shard  = regexp.MustCompile(`_10\d{4}\b`)
+	worker = regexp.MustCompile(`(while executing command on|the remote node) \S+:\d+`)
+)
+
+// savepoints: the server looks at another place in its source where a savepoint of
+// the proxy's has stayed (bulk.Stay).
+var savepoints = regexp.MustCompile(`F="xact.c" L="\d+"`)
 
 func (n *normalizer) text(line string) string {
 	if n.distributed {
 		line = node.ReplaceAllString(line, "")
 		line = firstKey.ReplaceAllString(line, "Key ~ already exists")
+		line = shard.ReplaceAllString(line, "_~")
+		line = worker.ReplaceAllString(line, "$1 ~")
+		line = savepoints.ReplaceAllString(line, `F="xact.c"`)
 	}
 	line = strings.ReplaceAll(line, n.database, "${db}")
 	if n.suffix != "" {
@@ -71,9 +83,16 @@ func (n *normalizer) text(line string) string {
 	return line
 }
 
-// sortRows sorts rows that follow each other.
-func sortRows(lines []string) []string {
-	lines = slices.Clone(lines)
+// aboutNodes marks what Citus warns of its own connections to other nodes: how far
+// each had got when a statement ended depends on chance.
+const aboutNodes = `F="remote_commands.c"`
+
+// comparableNodes leaves out of a transcript of a distributed server what differs from one run
+// to the next: warnings about nodes, and the order of rows that follow each other.
+func comparableNodes(lines []string) []string {
+	lines = slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return strings.Contains(line, ": NoticeResponse ") && strings.Contains(line, aboutNodes)
+	})
 	isRow := func(line string) bool { return strings.Contains(line, "DataRow") }
 	for from := 0; from < len(lines); from++ {
 		to := from

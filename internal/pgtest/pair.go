@@ -40,7 +40,7 @@ func (s *side) rowsOf(ctx context.Context, name string) (string, error) {
 		aux = quoted + s.pairs.Suffix + `"`
 	}
 	var exists bool
-	if err := s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass($1) AND relname LIKE '%' || $2)", aux, s.pairs.Suffix).Scan(&exists); err != nil {
+	if err := s.admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_class c, pg_namespace n WHERE n.oid = c.relnamespace AND format('%I.%I', n.nspname, c.relname) = $1 AND c.relname LIKE '%' || $2)", aux, s.pairs.Suffix).Scan(&exists); err != nil {
 		return "", err
 	}
 	if !exists {

@@ -27,6 +27,7 @@ type side struct {
 	pairs       *Pairs
 	proxied     bool
 	distributed bool
+	waits       string // instead of LockWait
 	// before and after a case's setup; may be nil.
 	before, after func(ctx context.Context, admin *pgx.Conn) error
 
@@ -81,6 +82,9 @@ func (s *side) step(ctx context.Context, c *Case, step *step) error {
 	case "check":
 		return s.check(ctx, s.expand(step.text))
 	case "wait":
+		if s.waits != "" && step.text == LockWait {
+			return s.wait(ctx, s.waits)
+		}
 		return s.wait(ctx, s.expand(step.text))
 	case "cancel":
 		client, open := s.clients[step.rest]

@@ -16,6 +16,9 @@ const shownRows = 30
 // pollEvery is how often the server is asked for something that has to happen.
 const pollEvery = 5 * time.Millisecond
 
+// LockWait is how scripts ask whether a session waits for a lock.
+const LockWait = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 // The schemas that the proxy may use for itself are no part of the state.
 const userSchemas = `nspname NOT IN ('pg_catalog', 'information_schema', 'pgbulk', 'relyt_sys', 'gp_toolkit', 'citus', 'citus_internal', 'columnar', 'columnar_internal') AND nspname !~ '^pg_'`
 
