@@ -28,7 +28,8 @@ type cutter struct {
 	scan   rows.Scanner
 	binary bool
 	mem    *Memory
-	limit  int64
+	// limit is the most that a file has, just now.
+	limit func() int64
 	// blocks: files are given to segments in blocks of rows, whose ends are noted.
 	blocks bool
 	// groups: files that are read at once are of one size.
@@ -145,9 +146,9 @@ func (c *cutter) takeRaw(p []byte) (int, *file, error) {
 func (c *cutter) fileLimit() int64 {
 	n := c.groups.of(c.number)
 	if n > 16 {
-		return c.limit
+		return c.limit()
 	}
-	return min(c.limit, firstFile<<(n-1))
+	return min(c.limit(), firstFile<<(n-1))
 }
 
 // next begins a file.

@@ -20,7 +20,7 @@ func newCutter(t testing.TB, format string, limit int64, mem *Memory) *cutter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &cutter{scan: scan, binary: format == "binary", mem: mem, limit: limit}
+	return &cutter{scan: scan, binary: format == "binary", mem: mem, limit: func() int64 { return limit }}
 }
 
 // cutAll feeds data in chunks of the sizes that next says.

@@ -17,7 +17,8 @@
 //     boundary beyond the file's size the file is cut and handed on. Write
 //     blocks when too many files wait (back-pressure), and memory is bounded by
 //     a budget that all loads share; beyond it an unlinked local file takes over.
-//  3. A file is uploaded, in parallel with others and with what follows.
+//  3. A file is uploaded, in parallel with others and with what follows; as COPY
+//     binary where the server is to read it and its rows fit (binaries.go).
 //  4. The loader goroutine loads the files in order. By MethodExternal each file
 //     is one INSERT … SELECT behind a savepoint, and the count of rows must
 //     match. By MethodCopy the files' bytes go into one COPY on the session; by

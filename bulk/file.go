@@ -44,6 +44,13 @@ type file struct {
 	tolerated, external bool
 	loaded              int64
 
+	// checked: it was looked through; misfit is why it can't be transcoded.
+	checked bool
+	misfit  error
+
+	// binary is the size of the object where it is COPY binary made of held.
+	binary int64
+
 	key     string
 	created time.Time
 	crc     uint32
@@ -54,6 +61,9 @@ type file struct {
 
 // size is that of the object.
 func (f *file) size() int64 {
+	if f.binary > 0 {
+		return f.binary
+	}
 	if f.held == nil || f.let {
 		return f.bytes
 	}
@@ -68,7 +78,11 @@ func (f *file) free() {
 
 // key returns where a file lies: fixed here, and stored in the ledger.
 func (ld *Load) key(f *file) string {
-	ext := map[rewrite.Format]string{rewrite.FormatCSV: "csv", rewrite.FormatBinary: "bin"}[ld.spec.Statement.Format]
+	format := ld.spec.Statement.Format
+	if f.binary > 0 {
+		format = rewrite.FormatBinary
+	}
+	ext := map[rewrite.Format]string{rewrite.FormatCSV: "csv", rewrite.FormatBinary: "bin"}[format]
 	if ext == "" {
 		ext = "txt"
 	}
@@ -98,15 +112,20 @@ func (ld *Load) start(f *file) {
 		close(f.uploaded)
 		return
 	}
-	f.key = ld.key(f)
-	known := ld.books.wrote(f)
 	ld.uploads.Add(1)
 	go func() {
 		defer ld.uploads.Done()
 		defer close(f.uploaded)
 		defer f.held.release()
-		ld.await(known)
-		f.upErr = ld.put(f)
+		object := ld.encode(f)
+		if object == nil {
+			object = f.held
+		} else {
+			defer object.release()
+		}
+		f.key = ld.key(f)
+		ld.await(ld.books.wrote(f))
+		f.upErr = ld.put(f, object)
 	}()
 }
 
@@ -136,33 +155,37 @@ type summed struct {
 // CRC32C implements store.Summed.
 func (s summed) CRC32C() uint32 { return s.crc }
 
-func (ld *Load) put(f *file) error {
+func (ld *Load) put(f *file, object *held) error {
 	if err := ld.upload.Acquire(ld.ctx, 1); err != nil {
 		return fmt.Errorf("wait for upload: %w", err)
 	}
 	defer ld.upload.Release(1)
+	if err := ld.l.puts.acquire(ld.ctx, ld.spec.Owner); err != nil {
+		return fmt.Errorf("wait for upload: %w", err)
+	}
+	defer ld.l.puts.release(ld.spec.Owner, 1)
 	if ld.noUploads.Load() {
 		return errNotStaged
 	}
 	began := time.Now()
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	_ = f.held.each(0, f.held.Size(), func(p []byte) error { _, _ = sum.Write(p); return nil }) // a hash does not fail; a spool read error shows in Put
+	_ = object.each(0, object.Size(), func(p []byte) error { return ld.turn(func() { _, _ = sum.Write(p) }) }) // a hash does not fail; any other error shows in Put
 	f.crc = sum.Sum32()
-	err := ld.l.store.Put(ld.ctx, f.key, summed{f.held, f.crc})
+	err := ld.l.store.Put(ld.ctx, f.key, summed{object, f.crc})
 	if err != nil {
 		// One failure a load: files are uploaded side by side.
 		if ld.ctx.Err() == nil && ld.noUploads.CompareAndSwap(false, true) {
 			ld.l.storeBreaker.Failure()
-			ld.log.Warn("stage file, going on natively", "file", f.number, "bytes", f.held.Size(), "error", err)
+			ld.log.Warn("stage file, going on natively", "file", f.number, "bytes", object.Size(), "error", err)
 		}
 		return fmt.Errorf("stage file %d: %w", f.number, err)
 	}
 	ld.l.storeBreaker.Success()
 	ld.l.metrics.phase(phaseUpload, time.Since(began))
-	ld.l.metrics.bytes(legStore, int(f.held.Size()))
+	ld.l.metrics.bytes(legStore, int(object.Size()))
 	ld.books.frozen(checkpoint.File{
 		ProcessID: ld.id, Number: f.number, Key: f.key, URL: ld.l.urls.URL(f.key),
-		Records: f.rows, Bytes: f.held.Size(), CRC32C: f.crc, Created: f.created,
+		Records: f.rows, Bytes: object.Size(), CRC32C: f.crc, Created: f.created,
 	})
 	return nil
 }

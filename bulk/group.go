@@ -160,7 +160,11 @@ func (ld *Load) plan(group []*file) (p engine.Plan, done func(), err error) {
 	if ld.db != nil {
 		key = ld.db.Key
 	}
-	p, err = ld.engine.Plan(ld.target, ld.spec.Statement, ld.sealSession(), g, key, time.Now().Add(ld.l.cfg.URLTTL))
+	stmt := ld.spec.Statement
+	if group[0].binary > 0 {
+		stmt = &rewrite.CopyStatement{Format: rewrite.FormatBinary} // of its options the transcoder knows
+	}
+	p, err = ld.engine.Plan(ld.target, stmt, ld.sealSession(), g, key, time.Now().Add(ld.l.cfg.URLTTL))
 	if err == nil && p.Count == "" && !caps.TagIsExact {
 		err = fmt.Errorf("%w: a plan without a count", engine.ErrUnsupported)
 	}

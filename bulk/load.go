@@ -62,6 +62,10 @@ type Load struct {
 	// noUploads: the store failed, and later files are not staged.
 	noUploads atomic.Bool
 
+	// described is closed when it is known what the columns are, or that it won't be.
+	described chan struct{}
+	binaries  binaries
+
 	run loadRun // the loader goroutine's own until done is closed
 
 	end  chan Frame // the frame that ends the data
@@ -90,11 +94,14 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		l: l, spec: spec, sess: s, id: id.String(), engine: l.engineOf(ctx, spec.Inspection.Database, spec.Inspection.Installed),
 		log:     l.log.With("session", spec.Session, "load", id.String(), "table", spec.Inspection.Table),
 		upload:  l.uploads(),
-		stopped: make(chan struct{}), told: make(chan struct{}), end: make(chan Frame, 1), done: make(chan struct{}),
+		stopped: make(chan struct{}), told: make(chan struct{}), described: make(chan struct{}), binaries: binaries{one: semaphore.NewWeighted(1)}, end: make(chan Frame, 1), done: make(chan struct{}),
+	}
+	if err := l.enter(&spec); err != nil {
+		return nil, err
 	}
 	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
 	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
-	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem, limit: l.cfg.FileBytes}
+	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem.of(spec.Owner), limit: func() int64 { return l.fileBytes() }}
 	if spec.Unstaged {
 		ld.db = nil
 	}
@@ -107,11 +114,12 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	if ld.spec.readsItself() && !l.breaker(spec.Inspection.Database).Allow() {
 		ld.spec.Decision.Method = rewrite.MethodCopy // another load tries whether they work again
 	}
-	ld.noUploads.Store(spec.Unstaged || !l.storeBreaker.Allow())
 	if err := ld.open(); err != nil {
 		ld.cancel(nil)
+		l.running.release(spec.Owner, 1)
 		return nil, err
 	}
+	ld.noUploads.Store(spec.Unstaged || ld.unread() || !l.storeBreaker.Allow())
 	ld.cutter.groups, ld.folder = ld.groups, l.folder(time.Now(), ld.id)
 	ahead := max(l.cfg.Ahead, ld.groups.size) // the next group comes while one is read
 	ld.files, ld.slots = make(chan *file, ahead+1), make(chan struct{}, ahead)
@@ -130,18 +138,15 @@ func (ld *Load) open() (err error) {
 	if err := ld.prepareTarget(); err != nil {
 		return err
 	}
-	if err := ld.prepare(); err != nil {
-		return err
-	}
-	return ld.prepareTranscoder()
+	return ld.prepare()
 }
 
 // watchTimeout ends the load when the client's statement_timeout has passed
 // since its statement arrived. Natively the clock runs while data arrives too.
 func (ld *Load) watchTimeout() {
 	limit := ld.spec.Inspection.StatementTimeout
-	if limit <= 0 || !ld.spec.readsItself() && !ld.spec.tolerant() {
-		return // a COPY on the session is watched by the server
+	if limit <= 0 || !ld.spec.readsItself() && !ld.spec.tolerant() && !ld.transcodes() {
+		return // one COPY on the session is watched by the server
 	}
 	ld.timer = time.AfterFunc(time.Until(ld.spec.Started.Add(limit)), func() { ld.stop(errTimeout) })
 }
@@ -161,7 +166,10 @@ func (ld *Load) Write(p []byte) error {
 		if err := ld.failure(); err != nil {
 			return err
 		}
-		n, cut, err := ld.cutter.take(p)
+		n, cut, err := 0, (*file)(nil), error(nil)
+		if terr := ld.turn(func() { n, cut, err = ld.cutter.take(p) }); terr != nil {
+			return terr
+		}
 		if err != nil {
 			return ld.spoil(err)
 		}
@@ -198,6 +206,9 @@ func (ld *Load) failure() error {
 // many files are ahead.
 func (ld *Load) hand(f *file) error {
 	ld.start(f)
+	if t := ld.run.transcoded.check.Load(); t != nil && !f.raw {
+		ld.check(f, t)
+	}
 	select {
 	case ld.slots <- struct{}{}:
 	case <-ld.done:
@@ -276,6 +287,7 @@ func (ld *Load) wait(err error) error {
 	}
 	ld.uploads.Wait()
 	ld.cancel(nil)
+	ld.l.running.release(ld.spec.Owner, 1)
 	if ld.err != nil {
 		err = ld.err
 	}

@@ -3,12 +3,14 @@ package bulk
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/pgbulkproxy/pgbulkproxy/bulk/transcode"
 	"github.com/pgbulkproxy/pgbulkproxy/checkpoint"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/gpfdist"
@@ -42,6 +44,13 @@ type Config struct {
 	Prefer rewrite.Method
 	// Transcode: rows in text and csv go as COPY binary where that is exact.
 	Transcode bool
+	// TranscodeWorkers is how many processors all loads together use for that at
+	// most. Default half of them.
+	TranscodeWorkers int
+	// KeepAll: rows are put into the store also where nobody reads them there.
+	KeepAll bool
+	// Limits bound what loads take.
+	Limits Limits
 	// Owner names this proxy in the ledger.
 	Owner string
 }
@@ -58,11 +67,15 @@ func (c Config) WithDefaults() Config {
 			*v = d
 		}
 	}
+	if c.Limits.Workers.All == 0 {
+		c.Limits.Workers.All = int64(runtime.GOMAXPROCS(0))
+	}
 	if c.FileBytes == 0 {
 		c.FileBytes = 16 << 20
 	}
 	set(&c.Ahead, 3)
 	set(&c.Uploads, 2)
+	set(&c.TranscodeWorkers, max(runtime.GOMAXPROCS(0)/2, 1))
 	set(&c.BreakerFailures, 3)
 	setTime(&c.URLTTL, 15*time.Minute)
 	setTime(&c.BreakerCooldown, 30*time.Second)
@@ -113,6 +126,9 @@ type Loader struct {
 	metrics  *metrics
 	sweeper  *Sweeper
 	importer *Importer
+	turning  transcode.Limits
+	// running, puts and workers are what loads have of Config.Limits; memory is in mem.
+	running, puts, workers *quota
 
 	storeBreaker *Breaker
 	mu           sync.Mutex
@@ -158,18 +174,25 @@ func NewLoader(cfg Config, d Deps) *Loader {
 	if d.EngineOf == nil {
 		d.EngineOf = func(context.Context, string, bool) engine.Engine { return d.Engine }
 	}
-	return &Loader{
+	l := &Loader{
+		running: newQuota(cfg.Limits.Loads), puts: newQuota(cfg.Limits.Uploads), workers: newQuota(cfg.Limits.Workers),
 		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, configs: d.Configs, pull: d.Pull, mem: d.Memory,
-		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer,
+		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer, turning: turningLimits(cfg.TranscodeWorkers),
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
 		closing:      closing, close: close,
 	}
+	l.mem.shares.limit = cfg.Limits.Memory
+	l.metrics.limits(map[string]*quota{limitLoads: l.running, limitMemory: l.mem.shares, limitUploads: l.puts, limitWorkers: l.workers})
+	return l
 }
 
 // Memory is the budget that loads share, for data that is held before a load
 // begins.
 func (l *Loader) Memory() *Memory { return l.mem }
+
+// Transcodes says that rows go as COPY binary where that is exact.
+func (l *Loader) Transcodes() bool { return l.cfg.Transcode }
 
 // Sharded says that tables of a database may be Citus', if it has the extension.
 func (l *Loader) Sharded(ctx context.Context, database string) bool {
@@ -185,6 +208,14 @@ func (l *Loader) Close() {
 
 // Decide classifies a statement for this engine, database and moment.
 func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
+	d := l.decide(ctx, stmt, in, inBlock)
+	if d.CopyOnly(in) && !(l.cfg.Transcode && d.Transcodable(stmt, in)) && l.unread(ctx, in) {
+		return d.Relayed()
+	}
+	return d
+}
+
+func (l *Loader) decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
 	ec := l.engineOf(ctx, in.Database, in.Installed).Caps()
 	caps := ec.ForClassify()
 	caps.External = caps.External && (!ec.Config || l.configs != nil || l.cfg.Prefer == rewrite.MethodPull)
@@ -208,7 +239,8 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 	if d.Method != rewrite.MethodExternal && d.Method != rewrite.MethodPull {
 		return d
 	}
-	if inBlock && in.Sharding != nil {
+	// A staged load is imported as a whole, or not at all.
+	if in.Sharding != nil && (inBlock || !d.Ext.Staged) {
 		d.Method, d.Reason = rewrite.MethodCopy, rewrite.ReasonShardedBlock
 		return d
 	}
@@ -254,6 +286,10 @@ type Spec struct {
 	CommitLater bool
 	// Unstaged: the load is small, and known to neither store nor ledger.
 	Unstaged bool
+	// Owner is whose the load is.
+	Owner Owner
+	// Relayable: where limits are reached, the statement is relayed.
+	Relayable bool
 	// Session is the number of the session, for logs.
 	Session uint64
 	// Interrupt is called, from another goroutine, when the load has failed

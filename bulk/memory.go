@@ -15,28 +15,45 @@ const slabSize = 256 << 10
 // ErrNoMemory says that the memory budget is used up and local files are off.
 var ErrNoMemory = errors.New("staging memory (stage.memory_bytes) is used up and stage.spool is off")
 
-// Memory is the budget for staged data that all loads of a proxy share.
+// Memory is the budget for staged data that all loads of a proxy share, or one
+// load's view of it.
 type Memory struct {
+	*budget
+	who Owner
+}
+
+// budget is what all views have in common.
+type budget struct {
 	mu   sync.Mutex
 	left int64
 	free [][]byte
 	dir  string
 	// spool allows local files when the budget is used up.
 	spool bool
+	// size is all of it; shares is what each role and database has of it in files.
+	size   int64
+	shares *quota
 }
 
 // NewMemory returns a budget of so many bytes. Where spool is true, data beyond
 // it goes to unlinked files in dir, or in the system's temporary directory if
 // dir is empty.
 func NewMemory(bytes int64, spool bool, dir string) *Memory {
-	return &Memory{left: bytes, spool: spool, dir: dir}
+	return &Memory{budget: &budget{left: bytes, size: bytes, spool: spool, dir: dir, shares: newQuota(Limit{})}}
 }
 
-// take returns a slab, or nil when the budget is used up.
+// of returns the view of one owner.
+func (m *Memory) of(who Owner) *Memory { return &Memory{m.budget, who} }
+
+// take returns a slab, or nil when the budget is used up, or the owner's part.
 func (m *Memory) take() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.left < slabSize {
+		m.shares.refuse()
+		return nil
+	}
+	if !m.shares.try(m.who, slabSize) {
 		return nil
 	}
 	m.left -= slabSize
@@ -52,6 +69,7 @@ func (m *Memory) give(s []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left += slabSize
+	m.shares.release(m.who, slabSize)
 	m.free = append(m.free, s)
 }
 
@@ -67,7 +85,19 @@ func (m *Memory) Reserve(n int64) bool {
 	return true
 }
 
-// Return gives back what Reserve took.
+// Overdraw is Reserve for what can't be spooled, as files can: it may take half as
+// much as the budget is beyond it, and files go to disk until that is made good.
+func (m *Memory) Overdraw(n int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left-n < -m.size/2 {
+		return false
+	}
+	m.left -= n
+	return true
+}
+
+// Return gives back what Reserve or Overdraw took.
 func (m *Memory) Return(n int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -27,6 +27,8 @@ type metrics struct {
 	byLeg     map[string]prometheus.Counter
 	phases    map[string]prometheus.Observer
 	ledger    prometheus.Counter
+	reg       prometheus.Registerer
+	fits      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -38,6 +40,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Buckets: prometheus.ExponentialBuckets(0.005, 2, 16),
 	}, []string{"phase"})
 	m := &metrics{
+		reg: reg,
 		loads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pgbulk_loads_total", Help: "Staged loads by engine method and result.",
 		}, []string{"engine", "result"}),
@@ -50,6 +53,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		ledger: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pgbulk_ledger_errors_total", Help: "Ledger entries that could not be written.",
 		}),
+		fits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pgbulk_transcoded_files_total", Help: "Files that were sent as COPY binary: ok, or misfit where they then went as they are.",
+		}, []string{"result"}),
 		byLeg: map[string]prometheus.Counter{}, phases: map[string]prometheus.Observer{},
 	}
 	for _, leg := range []string{legClient, legStore, legServer} {
@@ -59,7 +65,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.phases[p] = phases.WithLabelValues(p)
 	}
 	if reg != nil {
-		reg.MustRegister(bytes, phases, m.loads, m.fallbacks, m.rowsTotal, m.ledger)
+		reg.MustRegister(bytes, phases, m.loads, m.fallbacks, m.rowsTotal, m.ledger, m.fits)
 	}
 	return m
 }
@@ -97,11 +103,40 @@ func (m *importMetrics) count(result string, d time.Duration) {
 	m.seconds.Observe(d.Seconds())
 }
 
+func (m *metrics) transcodedFile(ok bool) {
+	result := "ok"
+	if !ok {
+		result = "misfit"
+	}
+	m.fits.WithLabelValues(result).Inc()
+}
+
 func (m *metrics) ledgerFailed() { m.ledger.Inc() }
 
 func (m *metrics) load(engine, result string, fallback rewrite.Reason) {
 	m.loads.WithLabelValues(engine, result).Inc()
 	if fallback != "" {
 		m.fallbacks.WithLabelValues(string(fallback)).Inc()
+	}
+}
+
+// limits shows what is in use of each resource.
+func (m *metrics) limits(of map[string]*quota) {
+	if m.reg == nil {
+		return
+	}
+	for name, q := range of {
+		labels := prometheus.Labels{"resource": name}
+		m.reg.MustRegister(
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "pgbulk_limit_in_use", Help: "What loads have of a limited resource: loads, memory (bytes of files), uploads, workers.", ConstLabels: labels,
+			}, func() float64 { used, _, _ := q.state(); return float64(used) }),
+			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+				Name: "pgbulk_limit_waiting", Help: "Who waits for a limited resource.", ConstLabels: labels,
+			}, func() float64 { _, waiting, _ := q.state(); return float64(waiting) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "pgbulk_limit_refused_total", Help: "How often a limit refused: a load, which was relayed then, or memory, in whose place a local file was taken.", ConstLabels: labels,
+			}, func() float64 { _, _, refused := q.state(); return float64(refused) }),
+		)
 	}
 }

@@ -17,14 +17,14 @@ import (
 // rest.
 func (ld *Load) startCopy() error {
 	switch {
-	case ld.spec.Decision.Method == rewrite.MethodTable:
+	case ld.run.files == 0 && ld.spec.Decision.Method == rewrite.MethodTable:
 		return ld.openCopy(ld.run.transfer.Copy)
 	case ld.run.files == 0 && ld.spec.Decision.Ext.Asked():
 		return ld.openCopy(ld.spec.Statement.Native(ld.spec.Inspection, false)) // without what is ours
 	case ld.run.files == 0:
 		return ld.openCopy(ld.spec.Statement.SQL)
 	}
-	return ld.openCopy(ld.continuation().Native(ld.spec.Inspection, ld.spec.Statement.Format != rewrite.FormatCSV))
+	return ld.openCopy(ld.continuation().Native(ld.copyTarget(), ld.spec.Statement.Format != rewrite.FormatCSV))
 }
 
 // continuation is the client's statement for the rest of its data. A csv COPY
@@ -152,25 +152,22 @@ func (ld *Load) complete() (int64, error) {
 		return 0, err
 	}
 	r := &ld.run
-	total := r.rows
 	if err := ld.flushRejects(); err != nil {
 		return 0, err
 	}
+	var n int64
 	if r.copy != nil {
-		n, err := ld.endCopy(end)
-		if err != nil {
+		if n, err = ld.endCopy(end); err != nil {
 			return 0, err
 		}
-		total += n
-		if ld.spec.Decision.Method == rewrite.MethodTable {
-			if total, err = ld.moveRows(n); err != nil {
-				return 0, err
-			}
-		}
-		if err := ld.recordImports(n); err != nil {
+	}
+	total := r.rows + n
+	if ld.spec.Decision.Method == rewrite.MethodTable && !r.repeated {
+		if total, err = ld.moveRows(total); err != nil {
 			return 0, err
 		}
-	} else if err := ld.recordImports(0); err != nil {
+	}
+	if err := ld.recordImports(n); err != nil {
 		return 0, err
 	}
 	if ld.isStopped() && !errors.Is(ld.cause, errCancelled) {
@@ -324,7 +321,7 @@ func (ld *Load) undo(err error) error {
 		err = TimeOut(ld.ctx, ld.sess)
 	}
 	e := pgerr.As(err)
-	if e == nil {
+	if e == nil || errors.Is(err, ErrSessionLost) {
 		return err
 	}
 	if own := ld.ownError(); own != nil && e.Code() == pgerr.QueryCanceled {

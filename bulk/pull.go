@@ -187,10 +187,8 @@ func (ld *Load) endPull() error {
 		return nil // native, or no rows
 	}
 	p.stream.Finish()
-	select {
-	case <-p.done:
-	case <-ld.ctx.Done():
-		return context.Cause(ld.ctx)
+	if err := ld.awaitPull(p); err != nil {
+		return err
 	}
 	count, notices := int64(-1), [][]byte(nil)
 	for _, r := range p.results {
@@ -218,7 +216,7 @@ func (ld *Load) endPull() error {
 func (ld *Load) leavePull(why rewrite.Reason) error {
 	p := ld.run.pull
 	ld.dropPull()
-	e := pgerr.As(p.err)
+	e, stalled := pgerr.As(p.err), errors.Is(p.stream.Err(), gpfdist.ErrStalled)
 	switch {
 	case ld.ctx.Err() != nil:
 		return context.Cause(ld.ctx)
@@ -233,6 +231,10 @@ func (ld *Load) leavePull(why rewrite.Reason) error {
 			return err
 		}
 		return ld.cause
+	case stalled:
+		ld.l.breaker(ld.spec.Inspection.Database).Failure()
+		ld.log.Warn("load by gpfdist, going on natively", "error", gpfdist.ErrStalled)
+		why = rewrite.ReasonFallbackEngine
 	case e != nil && e.Code() == pgerr.QueryCanceled:
 		return e.With('W', "") // the server's own timeout, or another session
 	case why != "":
@@ -256,9 +258,53 @@ func (ld *Load) dropPull() {
 		return
 	}
 	p.stream.Fail(errPullEnded)
-	<-p.done
+	ld.endPulling(p)
 	p.stream.Close()
 	ld.run.pull = nil
+}
+
+// awaitPull waits for the end of the statement, as long as the segments do something.
+func (ld *Load) awaitPull(p *pull) error {
+	patience := time.NewTimer(p.stream.Left())
+	defer patience.Stop()
+	for {
+		select {
+		case <-p.done:
+			return nil
+		case <-ld.ctx.Done():
+			return context.Cause(ld.ctx)
+		case <-patience.C:
+			left := p.stream.Left()
+			if left <= 0 {
+				p.stream.Fail(gpfdist.ErrStalled)
+				ld.endPulling(p)
+				return nil
+			}
+			patience.Reset(left)
+		}
+	}
+}
+
+// endPulling waits for the end of a statement whose stream is over. Where the segments
+// have stalled, none may tell the server: it gets a cancel. It waits for its segments,
+// for ever where one is stopped; so in the end the session is given up.
+func (ld *Load) endPulling(p *pull) {
+	if errors.Is(p.stream.Err(), gpfdist.ErrStalled) {
+		select {
+		case <-p.done:
+			return
+		default:
+			ld.sess.Cancel()
+		}
+	}
+	patience := time.NewTimer(ld.l.pull.Patience())
+	defer patience.Stop()
+	select {
+	case <-p.done:
+	case <-patience.C:
+		ld.cancel(errors.Join(pgerr.New(pgerr.ConnectionFailure, "pgbulkproxy: the segments take no rows, and the server does not end their statement"), ErrSessionLost))
+		<-p.done
+	}
 }
 
 // goNative undoes what was pulled and starts the client's COPY, with all files so

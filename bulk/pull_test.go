@@ -43,6 +43,8 @@ type segments struct {
 	lines             map[int64]string
 	quiet             bool          // does not connect at all
 	unset             bool          // the savepoint can't be set
+	stuck             bool          // a cancel does not end it either
+	hang              bool          // the statement does not end behind the last row
 	begun             chan struct{} // has one when the statement runs
 }
 
@@ -59,6 +61,7 @@ func (s *segments) Exec(ctx context.Context, sql string) ([]Result, error) {
 	if s.unset {
 		return nil, errSegment
 	}
+	session := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -68,6 +71,10 @@ func (s *segments) Exec(ctx context.Context, sql string) ([]Result, error) {
 		case <-ctx.Done():
 		}
 	}()
+	if s.quiet && s.stuck {
+		<-session.Done()
+		return []Result{{Tag: "SAVEPOINT"}}, context.Cause(session)
+	}
 	if s.quiet {
 		<-ctx.Done()
 		return []Result{{Tag: "SAVEPOINT"}}, context.Cause(ctx)
@@ -81,6 +88,9 @@ func (s *segments) Exec(ctx context.Context, sql string) ([]Result, error) {
 		})
 	}
 	wg.Wait()
+	if s.hang {
+		<-ctx.Done()
+	}
 	if err := context.Cause(ctx); err != nil {
 		if errors.Is(err, context.Canceled) {
 			return nil, errLost
@@ -151,9 +161,12 @@ func (s *segments) take(line int64, rows string) error {
 }
 
 // pullBed is a loader whose server has two segments.
-func pullBed(t *testing.T) (*bed, *segments) {
+func pullBed(t *testing.T) (*bed, *segments) { return pullBedFor(t, 0) }
+
+// pullBedFor is one with a certain patience.
+func pullBedFor(t *testing.T, patience time.Duration) (*bed, *segments) {
 	b := newBed(t)
-	srv, err := gpfdist.Listen(gpfdist.Config{Listen: "127.0.0.1:0"})
+	srv, err := gpfdist.Listen(gpfdist.Config{Listen: "127.0.0.1:0", Patience: patience})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,4 +381,56 @@ func TestPullUnset(t *testing.T) {
 	if got := b.sess.history(); got != pulled {
 		t.Errorf("on the session ran\n%s", got)
 	}
+}
+
+// TestPullStalls: segments that take no rows send the load through the COPY; a server
+// that does not end the statement even so is given up, and the client is told.
+func TestPullStalls(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*bed, *segments){
+		"statement ends": func(*bed, *segments) {},
+		"it does not":    func(_ *bed, s *segments) { s.stuck = true },
+		"in a block":     func(b *bed, s *segments) { s.stuck, b.spec.InBlock = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, s := pullBedFor(t, 20*time.Millisecond)
+			s.quiet = true
+			change(b, s)
+			ld := b.beginOn(t, s)
+			err := ld.writeLines(100)
+			var n int64
+			if err == nil {
+				n, err = ld.Finish(t.Context(), CopyDone())
+			} else {
+				err = ld.Fail(t.Context(), err)
+			}
+			e := pgerr.As(err)
+			switch {
+			case !s.stuck && (err != nil || n != 100 || b.sess.copied.String() != string(lines(100))):
+				t.Errorf("%d rows, %v; through the COPY went %q", n, err, b.sess.copied.String())
+			case s.stuck && (e == nil || e.Code() != pgerr.ConnectionFailure || !errors.Is(err, ErrSessionLost)):
+				t.Errorf("the load ended with %v", err)
+			}
+			b.end(t)
+		})
+	}
+}
+
+// TestPullStallsAtTheEnd: it has read all rows, or none is left to be read.
+func TestPullStallsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	b, s := pullBedFor(t, 300*time.Millisecond)
+	s.hang = true
+	ld := b.beginOn(t, s)
+	if err := ld.writeLines(100); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := ld.Finish(t.Context(), CopyDone()); err != nil || n != 100 {
+		t.Errorf("%d rows, %v", n, err)
+	}
+	if got := b.sess.copied.String(); got != string(lines(100)) {
+		t.Errorf("through the COPY went %q", got)
+	}
+	b.end(t)
 }

@@ -20,8 +20,12 @@ func (ld *Load) nativeError(err error) error {
 	}
 	ld.run.copy = nil
 	best := e
+	replay := ld.replay
+	if !ld.spec.Inspection.CopyWhere() {
+		replay = ld.replaySplit
+	}
 	if ld.spec.Inspection.Routing.Found.ToAux <= maxReplayGroups {
-		if found, rerr := ld.replay(e); rerr == nil {
+		if found, rerr := replay(e); rerr == nil {
 			best = found
 		} else if pgerr.As(rerr) == nil {
 			return rerr // the session is lost
@@ -66,10 +70,12 @@ func (ld *Load) replay(e *pgerr.Error) (*pgerr.Error, error) {
 		if err != nil && pgerr.As(err) == nil {
 			return nil, err
 		}
-		if found := pgerr.As(err); found != nil {
+		// Another error is that of the replay: Citus has no WHERE in COPY.
+		if found := pgerr.As(err); found != nil && isReplayed(found) {
 			table := [2]string{in.Table, in.Routing.Aux.Table}[i]
 			line, ok := errorLine(found, table)
-			if best == e && first < 0 || ok && (first < 0 || line < first) {
+			// On Citus it may be about a row of the other table, without a line.
+			if (best == e && first < 0 && in.Sharding == nil) || ok && (first < 0 || line < first) {
 				best = found.With('W', renameTable(found.Get('W'), table, in.Table))
 				if ok {
 					first = line

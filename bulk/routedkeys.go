@@ -20,7 +20,7 @@ func RoutedKeys(c *rewrite.CopyStatement, in *rewrite.Inspection, data []byte) *
 	spec := Spec{Statement: c, Inspection: in}
 	column := rows.Column{Options: spec.scanOptions(), Delimiter: c.Delimiter, Null: c.Null, At: values.At}
 	err := column.Values(data, func(value []byte) error {
-		if !values.Add(value) {
+		if _, ok := values.Add(value); !ok {
 			return errUntold
 		}
 		return nil

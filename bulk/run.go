@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/bulk/transcode"
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -17,13 +16,14 @@ import (
 //
 //	tolerant   files are loaded one by one by COPYs behind savepoints
 //	external   files are loaded one by one by the engine's external table, or
-//	           group by group; or one by one by COPYs of their rows in binary
+//	           group by group
+//	transcoded files are loaded one by one by COPYs of their rows in binary
 //	pulling    the server pulls the rows of all files, by one statement
 //	native     from some file on, a COPY on the session takes everything
 //	ended      committed, or rolled back
 //
-// A load by MethodCopy starts in native; so does one by MethodTable, whose COPY
-// fills a temporary table. One that skips bad rows starts in tolerant.
+// A load by MethodCopy starts in transcoded or native; so does one by MethodTable,
+// whose COPYs fill a temporary table. One that skips bad rows starts in tolerant.
 type loadRun struct {
 	// begun: the session is in a transaction block that the load opened.
 	begun bool
@@ -56,10 +56,9 @@ type loadRun struct {
 	kept []*file
 	lost bool
 	// repeated: a load with the same label was there before.
-	repeated bool
-	rejects  rejects
-	// transcoder is nil where files don't go as COPY binary.
-	transcoder *transcode.Transcoder
+	repeated   bool
+	rejects    rejects
+	transcoded transcoded
 	// reason why an external load went on natively, or "".
 	fallback rewrite.Reason
 }
@@ -86,6 +85,7 @@ func (ld *Load) loop() {
 		f.letGo()
 	}
 	ld.dropGroup(len(ld.run.group))
+	ld.stopTranscoding()
 	ld.busy.Store(false)
 	close(ld.done)
 	if e := pgerr.As(ld.err); e != nil && ld.spec.Interrupt != nil {
@@ -97,7 +97,13 @@ func (ld *Load) loop() {
 // work takes the data until it ends.
 func (ld *Load) work() error {
 	if ld.run.repeated {
+		close(ld.described)
 		return ld.skipFiles()
+	}
+	err := ld.prepareTranscoder()
+	close(ld.described)
+	if err != nil {
+		return err
 	}
 	return ld.loadFiles()
 }
@@ -107,7 +113,7 @@ func (ld *Load) loadFiles() error {
 	if ld.spec.Decision.Method == rewrite.MethodPull {
 		return ld.pullFiles()
 	}
-	if ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() {
+	if ld.spec.Decision.Method != rewrite.MethodExternal && !ld.spec.tolerant() && ld.run.transcoded.turns == nil {
 		if err := ld.startCopy(); err != nil {
 			return err
 		}
@@ -234,7 +240,7 @@ func (ld *Load) tryFile(f *file) (bool, error) {
 	if ld.spec.tolerant() {
 		return ld.tryTolerant(f)
 	}
-	if ld.run.transcoder != nil {
+	if ld.run.transcoded.turns != nil {
 		return ld.tryTranscoded(f)
 	}
 	return ld.tryExternal([]*file{f})
@@ -262,6 +268,7 @@ func (ld *Load) tryExternal(group []*file) (bool, error) {
 	first := group[0].number
 	began := time.Now()
 	count, err := ld.external(group, rows)
+	ld.heed(err)
 	switch {
 	case err == nil && count == rows:
 		ld.run.loaded = true
@@ -303,6 +310,18 @@ func (ld *Load) stopExternal(err error) error {
 		return err
 	}
 	return ld.cause
+}
+
+// heed makes a cancel of the load of one that met a statement of ours, and came from
+// elsewhere (pg_cancel_backend): the statement that the client sent is to meet it.
+// With a timeout it may be the server's clock, which was ahead of the load's. Code of
+// a user's that raises this SQLSTATE is no cancel: the server names the place where it
+// heeds one.
+func (ld *Load) heed(err error) {
+	e := pgerr.As(err)
+	if e != nil && e.Code() == pgerr.QueryCanceled && e.Get('R') == "ProcessInterrupts" && ld.timer == nil && !ld.isStopped() {
+		ld.stop(errCancelled)
+	}
 }
 
 // isDataError says that the client's data, not the engine, is the likely cause:
@@ -360,7 +379,7 @@ func (ld *Load) noteImports(group []*file) {
 	}
 	for _, f := range group {
 		read := *f
-		read.external, read.bytes, read.held, read.let = true, f.held.Size(), nil, true
+		read.external, read.bytes, read.held, read.let = true, f.size(), nil, true
 		ld.run.copied = append(ld.run.copied, &read)
 	}
 }

@@ -12,7 +12,9 @@ type Session interface {
 	// ParameterStatus still reach the client. An empty sql is a keep-alive.
 	Exec(ctx context.Context, sql string) ([]Result, error)
 	// StartCopy sends a COPY … FROM STDIN and returns when the server asks for
-	// data. Notices of this statement go to the client at once, as natively.
+	// data. Notices of this statement go to the client at once, as natively. Where
+	// other statements stand in front of it, an error of the server's is a
+	// StartError.
 	StartCopy(ctx context.Context, sql string) (Copy, error)
 	// Notify passes NoticeResponse bodies of an Exec on to the client.
 	Notify(notices [][]byte) error
@@ -20,6 +22,19 @@ type Session interface {
 	// server has seen the request.
 	Cancel()
 }
+
+// StartError is an error of the server's from the statements of a StartCopy.
+type StartError struct {
+	// Completed is how many of them did.
+	Completed int
+	Err       error
+}
+
+// Error implements error.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the server's error.
+func (e *StartError) Unwrap() error { return e.Err }
 
 // Result is the outcome of one statement of an Exec.
 type Result struct {

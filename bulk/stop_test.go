@@ -305,3 +305,29 @@ func TestKeepAlive(t *testing.T) {
 	}
 	b.end(t)
 }
+
+// TestBracket: where not the COPY of a file has failed but what sets its savepoint,
+// there is nothing to go back to: the savepoint is that of the file before, or none.
+func TestBracket(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		savepoint, loaded bool
+		completed         int
+		want              bool
+	}{
+		{false, false, 0, true},
+		{false, false, 1, false},
+		{true, true, 0, true},
+		{true, true, 1, true},
+		{true, true, 2, false},
+		{true, false, 0, false},
+	} {
+		s := &fakeSession{rules: []rule{{match: "COPY:", err: &StartError{Completed: c.completed, Err: errUser}}}}
+		ld := &Load{sess: s, ctx: t.Context()}
+		ld.run.savepoint, ld.run.loaded = c.savepoint, c.loaded
+		_, err := ld.copyBehind("COPY t FROM STDIN", func(Copy) error { return nil })
+		if errors.Is(err, errBracket) != c.want || pgerr.As(err) == nil {
+			t.Errorf("%s, %d completed: %v", s.history(), c.completed, err)
+		}
+	}
+}

@@ -56,6 +56,9 @@ func (ld *Load) prepare() error {
 // there are.
 func (ld *Load) moveRows(given int64) (int64, error) {
 	t := ld.run.transfer
+	if ld.timer != nil {
+		ld.timer.Stop() // the server's own clock runs
+	}
 	if err := ld.checkOperations(); err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
@@ -59,6 +60,9 @@ func (t *tolerance) load() error {
 	if err := t.header(); err != nil {
 		return err
 	}
+	if err := t.whole(); err != nil {
+		return err
+	}
 	for t.start.n < t.end.n {
 		end, err := t.next()
 		if err != nil {
@@ -80,6 +84,27 @@ func (t *tolerance) load() error {
 		return t.ld.undoFile() // the last record was bad
 	}
 	return nil
+}
+
+// whole sends the file as COPY binary. Where that fails, its rows are looked at.
+func (t *tolerance) whole() error {
+	r := &t.ld.run.transcoded
+	if r.turns == nil || r.misfits >= maxMisfits || t.end.n == t.start.n {
+		return nil
+	}
+	n, err := t.ld.copyTranscoded(t.f)
+	t.ld.l.metrics.transcodedFile(err == nil)
+	if err == nil {
+		r.misfits = 0
+		t.loaded(t.end, n)
+		return nil
+	}
+	r.misfits++
+	if pgerr.As(err) == nil && !errors.Is(err, errMisfit) || errors.Is(err, errBracket) {
+		return err
+	}
+	t.ld.heed(err)
+	return t.ld.stopTolerant()
 }
 
 // header puts the header lines before the server, in a COPY of their own: what
@@ -276,11 +301,12 @@ func (ld *Load) copyRange(sql string, head []byte, h *held, from, to int64) (int
 // copyBehind runs a COPY that feed gives data, behind a savepoint, which stays
 // open.
 func (ld *Load) copyBehind(sql string, feed func(Copy) error) (int64, error) {
+	bracket := 0
 	switch {
 	case !ld.run.savepoint:
-		sql = setSavepoint + sql
+		sql, bracket = setSavepoint+sql, 1
 	case ld.run.loaded:
-		sql = releaseSavepoint + setSavepoint + sql
+		sql, bracket = releaseSavepoint+setSavepoint+sql, 2
 	default:
 		sql = "ROLLBACK TO SAVEPOINT pgbulkproxy; " + sql
 	}
@@ -289,6 +315,10 @@ func (ld *Load) copyBehind(sql string, feed func(Copy) error) (int64, error) {
 	defer ld.busy.Store(false)
 	c, err := ld.sess.StartCopy(ld.ctx, sql)
 	if err != nil {
+		var start *StartError
+		if errors.As(err, &start) && start.Completed < bracket {
+			err = fmt.Errorf("%w: %w", errBracket, err)
+		}
 		return 0, err
 	}
 	if ld.isStopped() {

@@ -4,63 +4,126 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
 	"github.com/pgbulkproxy/pgbulkproxy/bulk/transcode"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
-// transcodes says that files of the load may go to the server as COPY binary, one
-// by one. They go where an external table would be exact, and where nothing that
-// a COPY could tell the client comes before it is known to succeed: a trigger's
-// notices would come twice.
-func (ld *Load) transcodes() bool {
-	s, in := ld.spec.Statement, ld.spec.Inspection
-	switch {
-	case !ld.l.cfg.Transcode, ld.spec.Decision.Method != rewrite.MethodExternal, ld.spec.Decision.Ext.Asked(), ld.acknowledges(), ld.groups.size > 1:
-		return false
-	case in.Routed() || in.Spread || in.Triggers || in.SelfReference:
-		return false
-	case s.Format == rewrite.FormatBinary || s.Where || s.HeaderMatch || s.DefaultSet || s.OnError != "":
-		return false
-	}
-	return in.CopyEncoding == "" || in.CopyEncoding == in.ClientEncoding
+// transcoded is what a load knows whose files go to the server as COPY binary, one
+// by one, each behind a savepoint:
+//
+//	it is in             the next one goes in the same way
+//	it does not fit      it is undone, and goes by a COPY of the client's own bytes,
+//	                     whose error is the load's; the next one is tried again
+//	two in a row do not  what is left goes by one COPY of the client's own bytes
+type transcoded struct {
+	// turns is nil where files don't go so.
+	turns *transcode.Transcoder
+	sql   string
+	// memory was taken from the budget.
+	memory int64
+	// misfits are files that did not fit, since the last one that did.
+	misfits int
+	// draws: rows get numbers of a sequence, which are not drawn twice: each file is
+	// looked through before.
+	draws bool
+	// check is turns for the producer, where it is to look files through.
+	check atomic.Pointer[transcode.Transcoder]
 }
 
-// prepareTranscoder asks the server what the columns are.
+// maxMisfits files in a row, and the rest is not tried.
+const maxMisfits = 2
+
+// transcodes says that rows of the load may go as COPY binary. A small one is not
+// worth the question.
+func (ld *Load) transcodes() bool {
+	return ld.l.cfg.Transcode && !ld.spec.Unstaged && ld.spec.Decision.Transcodable(ld.spec.Statement, ld.spec.Inspection) &&
+		(ld.spec.Decision.Method != rewrite.MethodExternal || ld.storesBinary())
+}
+
+// copyTarget is the table that COPYs of the load fill: the client's, or the
+// temporary one.
+func (ld *Load) copyTarget() *rewrite.Inspection {
+	in := ld.spec.Inspection
+	if ld.spec.Decision.Method != rewrite.MethodTable {
+		return in
+	}
+	return &rewrite.Inspection{Schema: "pg_temp", Table: ld.run.table, Columns: ld.spec.Decision.Ext.DataColumns(in)}
+}
+
+// prepareTranscoder asks the server what the columns are, while the first file is
+// still to come.
 func (ld *Load) prepareTranscoder() error {
 	if !ld.transcodes() {
 		return nil
 	}
-	s, in := ld.spec.Statement, ld.spec.Inspection
-	results, err := ld.sess.Exec(ld.ctx, setSavepoint+transcode.DescribeSQL(in.OID)+"; "+strings.TrimSuffix(releaseSavepoint, "; "))
-	if pgerr.As(err) != nil {
-		_, err := ld.sess.Exec(ld.ctx, rollbackSavepoint)
+	target := ld.copyTarget()
+	table := pgident.Literal(pgident.Qualified(target.Schema, target.Table)) + "::pg_catalog.regclass"
+	results, err := ld.exec(setSavepoint + transcode.DescribeSQL(table) + "; " + ld.leave(strings.TrimSuffix(releaseSavepoint, "; ")))
+	if e := pgerr.As(err); e != nil && !e.IsFatal() {
+		ld.heed(err)
+		_, err := ld.exec(ld.leave(rollbackSavepoint))
+		if pgerr.As(err) != nil {
+			return e.With('P', "") // not even the savepoint was set
+		}
 		return err
 	}
-	if err != nil || len(results) != 3 || len(results[1].Rows) != 1 {
+	if err != nil || len(results) < 3 || len(results[1].Rows) != 1 {
 		return err
 	}
-	cols, settings, err := transcode.Describe(results[1].Rows[0][0], in.Columns)
+	d, err := transcode.Describe(results[1].Rows[0][0], target.Columns)
 	if err != nil {
 		return err
 	}
-	for i, name := range in.Columns {
-		cols[i].ForceNull = s.ForceNullAll || slices.Contains(s.ForceNull, name)
-		cols[i].ForceNotNull = s.ForceNotNullAll || slices.Contains(s.ForceNotNull, name)
+	if d.UserCode {
+		ld.log.Debug("not transcoded", "error", "functions of users could tell the client something twice")
+		return nil
+	}
+	s, t := ld.spec.Statement, &ld.run.transcoded
+	for i, name := range target.Columns {
+		d.Columns[i].ForceNull = s.ForceNullAll || slices.Contains(s.ForceNull, name)
+		d.Columns[i].ForceNotNull = s.ForceNotNullAll || slices.Contains(s.ForceNotNull, name)
 	}
 	format := transcode.Format{CSV: s.Format == rewrite.FormatCSV, Delimiter: s.Delimiter, Quote: s.Quote, Escape: s.Escape, Null: s.Null}
-	ld.run.transcoder, err = transcode.New(cols, format, settings)
+	turns, err := transcode.New(d.Columns, format, d.Settings)
 	if err != nil {
 		ld.log.Debug("not transcoded", "error", err)
+		return nil
+	}
+	if ld.spec.Decision.Method == rewrite.MethodExternal {
+		ld.binaries.turns = turns
+		return nil
+	}
+	memory := ld.l.turning.Memory
+	if d.Draws {
+		memory *= 2 // the next file is looked through meanwhile
+	}
+	if !ld.l.mem.Overdraw(memory) {
+		ld.log.Debug("not transcoded", "error", ErrNoMemory)
+		return nil
+	}
+	binary := rewrite.CopyStatement{Format: rewrite.FormatBinary}
+	t.turns, t.sql, t.memory, t.draws = turns, binary.Native(target, false), memory, d.Draws
+	if t.draws {
+		t.check.Store(turns)
 	}
 	return nil
 }
 
-// tryTranscoded loads a file by a COPY of its rows in binary, behind a savepoint.
-// It answers false where the rest has to go natively, as tryExternal does. The
+// stopTranscoding gives the memory back.
+func (ld *Load) stopTranscoding() {
+	t := &ld.run.transcoded
+	t.check.Store(nil)
+	ld.l.mem.Return(t.memory)
+	t.turns, t.memory = nil, 0
+}
+
+// tryTranscoded loads a file by a COPY of its rows in binary, or by a COPY of its
+// own. It answers false where the rest has to go natively, as tryExternal does. The
 // file's upload goes on beside it: whether it fails is no matter.
 func (ld *Load) tryTranscoded(f *file) (bool, error) {
 	if f.raw {
@@ -71,106 +134,61 @@ func (ld *Load) tryTranscoded(f *file) (bool, error) {
 	}
 	began := time.Now()
 	n, err := ld.copyTranscoded(f)
+	ld.l.metrics.transcodedFile(err == nil && n == f.rows)
+	ld.heed(err)
 	switch {
 	case err == nil && n == f.rows:
-		ld.run.files++
-		ld.run.rows += n
-		f.external = true
-		ld.run.copied = append(ld.run.copied, f)
-		ld.l.metrics.phase(phaseLoad, time.Since(began))
-		ld.log.Debug("file transcoded", "file", f.number, "rows", n)
-		return true, ld.awaitUpload(f) // so that memory stays bounded
+		ld.run.transcoded.misfits = 0
+		return true, ld.inPiece(f, n, began)
 	case ld.isStopped():
 		return false, ld.stopExternal(err)
 	case err == nil:
 		ld.run.loaded = false // so that it is undone
 		return false, ld.fallBack(rewrite.ReasonFallbackCount)
-	case pgerr.As(err) == nil:
+	case pgerr.As(err) == nil && !errors.Is(err, errMisfit), errors.Is(err, errBracket):
 		return false, err
+	case ld.spec.Inspection.Spread && isInterrupted(pgerr.As(err)):
+		return false, pgerr.As(err).With('W', "") // its lines are those of the file
 	}
-	return false, ld.fallBack(rewrite.ReasonFallbackTranscode)
-}
-
-// copyTranscoded sends the rows of a file. Where they can't be sent to their end,
-// it has the server end the COPY with an error.
-func (ld *Load) copyTranscoded(f *file) (int64, error) {
-	o := ld.spec.scanOptions()
-	from := int64(f.head)
-	if f.number == 1 && o.HeaderLines > 0 {
-		if from, _ = ld.headerEnd(f); from < 0 {
-			from = f.held.Size()
+	if ld.run.transcoded.misfits++; ld.run.transcoded.misfits == maxMisfits {
+		return false, ld.fallBack(rewrite.ReasonFallbackTranscode)
+	}
+	if n, err = ld.copyAlone(f); err != nil {
+		if stopped := ld.isStopped() && !errors.Is(ld.cause, errCancelled); stopped && pgerr.As(err) != nil {
+			return false, ld.stopExternal(err)
 		}
+		return false, ld.atLine(err)
 	}
-	o.HeaderLines = 0
-	scan, err := rows.New(o)
-	if err != nil {
-		return 0, err
-	}
-	binary := rewrite.CopyStatement{Format: rewrite.FormatBinary, Freeze: ld.spec.Statement.Freeze}
-	return ld.copyBehind(binary.Native(ld.spec.Inspection, false), func(c Copy) error {
-		t := transcoding{Transcoder: ld.run.transcoder, scan: scan, out: []byte(transcode.Header), write: func(p []byte) error {
-			ld.l.metrics.bytes(legServer, len(p))
-			return c.Write(p)
-		}}
-		err := f.held.each(from, f.held.Size()-int64(f.tail), t.piece)
-		if err == nil {
-			err = t.end()
-		}
-		var fallback *transcode.Fallback
-		if errors.As(err, &fallback) || errors.Is(err, rows.ErrIrregular) {
-			ld.log.Debug("file not transcoded", "file", f.number, "error", err)
-			_, err = c.End(ld.ctx, Frame{Type: 'f', Body: []byte("not transcoded\x00")})
-		}
-		return err
-	})
+	return true, ld.inPiece(f, n, began)
 }
 
-// transcoding turns pieces of a file, which may be cut anywhere.
-type transcoding struct {
-	*transcode.Transcoder
-	scan  rows.Scanner
-	rest  []byte // what came of a row that has not ended
-	out   []byte
-	write func([]byte) error
+// isInterrupted says that a distributed server has given up a statement under way.
+// Behind it, going back to a savepoint does not bring the other nodes into order
+// (Citus: 25P02), so that the error would not be told if the file went again.
+func isInterrupted(e *pgerr.Error) bool {
+	return e != nil && (e.Class() == "40" || e.Class() == "57")
 }
 
-func (t *transcoding) piece(p []byte) error {
-	r, err := t.scan.Scan(p)
-	if err != nil {
-		return err
-	}
-	if r.Done {
-		return rows.ErrIrregular // the end marker is cut off
-	}
-	chunk := p[:r.Cut]
-	if len(t.rest) > 0 && r.Cut > 0 {
-		t.rest = append(t.rest, chunk...)
-		chunk = t.rest
-	}
-	if err := t.chunk(chunk); err != nil {
-		return err
-	}
-	if r.Cut > 0 {
-		t.rest = t.rest[:0]
-	}
-	t.rest = append(t.rest, p[r.Cut:]...)
-	return nil
+// inPiece notes that a file is in, by a COPY of its own.
+func (ld *Load) inPiece(f *file, n int64, began time.Time) error {
+	ld.run.files++
+	ld.run.rows += n
+	f.external = true
+	ld.run.copied = append(ld.run.copied, f)
+	ld.l.metrics.phase(phaseLoad, time.Since(began))
+	ld.log.Debug("file loaded by itself", "file", f.number, "rows", n, "transcoded", ld.run.transcoded.misfits == 0)
+	return ld.awaitUpload(f) // so that memory stays bounded
 }
 
-// chunk sends whole rows, in one piece with what is to be sent before.
-func (t *transcoding) chunk(p []byte) (err error) {
-	if t.out, _, err = t.Append(t.out, p); err != nil || len(t.out) == 0 {
-		return err
+// copyAlone sends the client's bytes of a file through a COPY of its own. An error
+// is natively the load's.
+func (ld *Load) copyAlone(f *file) (int64, error) {
+	stmt, target, csv := ld.spec.Statement, ld.copyTarget(), ld.spec.Statement.Format == rewrite.FormatCSV
+	sql, head := stmt.Native(target, f.number > 1), ""
+	ld.run.shift = f.before.Lines
+	if f.number > 1 && csv {
+		sql, head = ld.continuation().Native(target, false), f.eol
+		ld.run.shift--
 	}
-	err = t.write(t.out)
-	t.out = t.out[:0]
-	return err
-}
-
-// end sends the last row, whose line end may be missing.
-func (t *transcoding) end() error {
-	if _, err := t.scan.End(); err != nil {
-		return err
-	}
-	return t.chunk(t.rest)
+	return ld.copyRange(sql, []byte(head), f.held, int64(f.head), f.held.Size()-int64(f.tail))
 }

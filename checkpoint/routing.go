@@ -18,7 +18,7 @@ func routedName(relname string) string {
 
 // A name of 63 bytes may be cut, and one of 60 where its last character had four.
 var routedNamesSQL = "SELECT " + routedName("c.relname::text") + ` FROM pg_catalog.pg_class c
-WHERE c.relnamespace = pg_catalog.to_regnamespace('relyt_sys')::oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+WHERE c.relnamespace = (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = 'relyt_sys') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
   AND (pg_catalog.right(c.relname::text, 14) = '_relyt_routing' OR pg_catalog.octet_length(c.relname::text) >= 60) ORDER BY 1`
 
 // RoutedNames returns the names of the tables that may be routed, without their

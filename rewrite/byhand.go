@@ -29,13 +29,17 @@ func (in *Inspection) byHandReason() Reason {
 	switch {
 	case !in.lacksConflict():
 		return ReasonNone
-	case in.Routed():
+	case in.Routed() && in.Dialect() == Current:
 		return ReasonOldServer
 	case in.Isolation != "read committed" && in.Isolation != "read uncommitted":
 		return ReasonOldSnapshot // it may be older than the lock
 	case in.Triggers:
 		return ReasonTriggers
 	case in.Rules || in.ChangeRules:
+		return ReasonRules
+	case in.Routed() && in.Routing.Table.Triggers:
+		return ReasonTriggers
+	case in.Routed() && (in.Routing.Table.Rules || in.Routing.Table.ChangeRules):
 		return ReasonRules
 	}
 	return ReasonNone
@@ -62,19 +66,25 @@ func (t *transfer) firstWins() bool {
 }
 
 // ordinalType is that of a column which numbers the rows of a COPY.
-func (t *transfer) ordinalType() string {
-	if t.in.Dialect() == Current {
+func (d Dialect) ordinalType() string {
+	if d == Current {
 		return "pg_catalog.int8 GENERATED ALWAYS AS IDENTITY"
 	}
 	return "bigserial" // a word of the grammar, whatever types there are
 }
 
+// overriding lets values be given for identity columns that are always generated.
+func (d Dialect) overriding() string {
+	if d == Current {
+		return " OVERRIDING SYSTEM VALUE"
+	}
+	return ""
+}
+
 // distributed has the rows of the temporary table where those of the target are.
 // Those of a replicated target are numbered and compared once, not in each place.
-func (t *transfer) distributed(data []string) string {
-	switch in := t.in; {
-	case !t.byHand:
-		return ""
+func (in *Inspection) distributed(data []string) string {
+	switch {
 	case len(in.DistributedBy) == 0 || slices.ContainsFunc(in.DistributedBy, func(n string) bool { return !slices.Contains(data, n) }):
 		return " DISTRIBUTED RANDOMLY"
 	default:
@@ -82,16 +92,30 @@ func (t *transfer) distributed(data []string) string {
 	}
 }
 
+// placed is distributed for a temporary table that later versions need not be told of.
+func (in *Inspection) placed(data []string) string {
+	if in.Dialect() == Current {
+		return ""
+	}
+	return in.distributed(data)
+}
+
 // planByHand completes a plan without ON CONFLICT.
 func (t *transfer) planByHand(out *Transfer) {
 	if !t.byHand {
 		return
 	}
-	out.Lock = "LOCK TABLE " + t.only() + pgident.Qualified(t.in.Schema, t.in.Table) + " IN SHARE ROW EXCLUSIVE MODE"
+	var locks []string
+	for _, p := range t.places() {
+		locks = append(locks, p.only()+p.name)
+	}
+	out.Lock = "LOCK TABLE " + strings.Join(locks, ", ") + " IN SHARE ROW EXCLUSIVE MODE"
 	if t.x.OnConflict != ConflictUpdate {
 		return
 	}
-	out.Updates = []string{t.update()}
+	for _, p := range t.places() {
+		out.Updates = append(out.Updates, t.update(p))
+	}
 	if !t.x.ordered() {
 		out.Twice = "SELECT 1 FROM " + t.table + " WHERE " + t.keyed() + " GROUP BY " + pgident.List(t.key) +
 			" HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 LIMIT 1"
@@ -109,8 +133,8 @@ func (t *transfer) keyed() string {
 
 // only leaves out child tables, which INSERT knows nothing of. Partitions are no
 // such ones.
-func (t *transfer) only() string {
-	if t.in.Kind == "r" {
+func (p place) only() string {
+	if p.kind == "r" {
 		return "ONLY "
 	}
 	return ""
@@ -131,15 +155,14 @@ func (t *transfer) matches(p place) string {
 
 // missing is the condition that no row of the target has the key of one of the data.
 func (t *transfer) missing(p place) string {
-	return "NOT EXISTS (SELECT FROM " + t.only() + p.name + " AS " + targetAlias + " WHERE " + t.matches(p) + ")"
+	return "NOT EXISTS (SELECT FROM " + p.only() + p.name + " AS " + targetAlias + " WHERE " + t.matches(p) + ")"
 }
 
-// update sets the rows whose key is there.
-func (t *transfer) update() string {
-	p := t.places()[0]
+// update sets the rows of one table whose key is there.
+func (t *transfer) update(p place) string {
 	set := t.updated()
 	for i, name := range set {
-		set[i] = pgident.Quote(name) + " = " + rowsAlias + "." + pgident.Quote(name)
+		set[i] = pgident.Quote(p.rename(name)) + " = " + rowsAlias + "." + pgident.Quote(name)
 	}
 	where := []string{t.matches(p)}
 	if t.numbered() {
@@ -148,6 +171,9 @@ func (t *transfer) update() string {
 	if t.x.Mode == LoadMerge {
 		where = append(where, "NOT "+isDeleted(rowsAlias+"."+t.operation()))
 	}
-	return "UPDATE " + t.only() + p.name + " AS " + targetAlias + " SET " + strings.Join(set, ", ") +
+	if p.rows != "" {
+		where = append(where, p.rows)
+	}
+	return "UPDATE " + p.only() + p.name + " AS " + targetAlias + " SET " + strings.Join(set, ", ") +
 		" FROM " + t.source() + " WHERE " + strings.Join(where, " AND ")
 }

@@ -282,6 +282,11 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps, x *Extensions) Reas
 		return ReasonLoadMethod
 	case caps.Prefer == MethodNone && slices.Contains(caps.Slow, c.Format) && !x.Staged:
 		return ReasonSlowFormat
+	}
+	if reason := c.wholeReason(in); reason != ReasonNone {
+		return reason
+	}
+	switch {
 	case c.DefaultSet:
 		return ReasonDefaultOption
 	case c.OnError != "" || c.LogVerbosity != "" || c.RejectLimit != 0:
@@ -292,6 +297,17 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps, x *Extensions) Reas
 		return ReasonHeaderMatch
 	case c.HeaderLines > 1:
 		return ReasonHeaderLines
+	case in.Rules:
+		return ReasonRules
+	case in.EventTriggers:
+		return ReasonEventTriggers
+	}
+	return ReasonNone
+}
+
+// wholeReason says why all rows must come by one statement.
+func (c *CopyStatement) wholeReason(in *Inspection) Reason {
+	switch {
 	case len(in.Columns) == 0:
 		return ReasonNoColumns
 	case in.Triggers:
@@ -302,10 +318,6 @@ func copyReason(c *CopyStatement, in *Inspection, caps Caps, x *Extensions) Reas
 		return ReasonExclusion
 	case in.Deferrable:
 		return ReasonDeferrable
-	case in.Rules:
-		return ReasonRules
-	case in.EventTriggers:
-		return ReasonEventTriggers
 	}
 	return ReasonNone
 }

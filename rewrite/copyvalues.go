@@ -42,22 +42,22 @@ func (r *Routing) CopyValues(c *CopyStatement, in *Inspection) *CopyValues {
 	return v
 }
 
-// Add takes a value as Column.Values of package bulk/rows finds it. It answers
-// false where only the server can tell what it is.
-func (v *CopyValues) Add(value []byte) bool {
+// Add takes a value as Column.Values of package bulk/rows finds it, and returns its
+// number among Keys, 0 for NULL, which is the main table's. It answers false where only
+// the server can tell what it is.
+func (v *CopyValues) Add(value []byte) (number int32, ok bool) {
 	if value == nil {
-		return true // the main table's
+		return 0, true
 	}
 	if v.read != nil {
 		cell, grown, err := v.read.Cell(value, v.scratch[:0])
 		if err != nil {
-			return false
+			return 0, false
 		}
 		value, v.scratch = cell.Text, grown
 	}
 	if bytes.IndexByte(value, 0) >= 0 || !isASCII(string(value)) && (!v.utf8 || !utf8.Valid(value)) {
-		return false
+		return 0, false
 	}
-	v.Keys.Add(pgident.AppendElement(nil, value))
-	return true
+	return v.Keys.Add(pgident.AppendElement(nil, value)), true
 }

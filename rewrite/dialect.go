@@ -66,8 +66,17 @@ func (d Dialect) LockSQL(schema, table string) string {
 	return "EXPLAIN (COSTS off) INSERT INTO " + pgident.Qualified(schema, table) + " DEFAULT VALUES"
 }
 
-// Routes says whether tables can have an auxiliary one on such a server.
-func (d Dialect) Routes() bool { return d == Current }
+// RoutesReads says whether statements that read routed tables are understood there.
+func (d Dialect) RoutesReads() bool { return d == Current }
+
+// older makes a text about pg_attribute a one for the dialect: before 10 there were no
+// identity columns, and before 12 no generated ones.
+func (d Dialect) older(sql string) string {
+	if d == Current {
+		return sql
+	}
+	return strings.NewReplacer("a.attgenerated", "''::pg_catalog.text", "a.attidentity", "''::pg_catalog.text").Replace(sql)
+}
 
 // setting is an expression for the value of a setting that a server of the
 // dialect may not have.

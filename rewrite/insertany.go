@@ -142,7 +142,7 @@ func (a *AnyInsert) Into(table string) string { return a.before + table + a.betw
 // default, and whether it is generated. Defaults are those of the session that
 // asks: their names may depend on its search_path.
 func TempColumnsSQL(in *Inspection) string {
-	return `SELECT a.attname, pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
+	return in.Dialect().older(`SELECT a.attname, pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
   (SELECT pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(l.collname))
     FROM pg_catalog.pg_collation l, pg_catalog.pg_namespace n
     WHERE l.oid OPERATOR(pg_catalog.=) a.attcollation AND n.oid OPERATOR(pg_catalog.=) l.collnamespace)),
@@ -152,7 +152,7 @@ func TempColumnsSQL(in *Inspection) string {
       WHERE d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum) END,
   a.attgenerated OPERATOR(pg_catalog.<>) ''
 FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + strconv.FormatUint(uint64(in.OID), 10) + `::pg_catalog.oid
-AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum`
+AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum`)
 }
 
 // TempInsert is the temporary table that the rows of an INSERT go through, with
@@ -184,8 +184,8 @@ func NewTempInsert(in *Inspection, rows [][][]byte) (*TempInsert, error) {
 		}
 	}
 	t.ordinal = fresh("pgbulkproxy_row", all)
-	definitions = append(definitions, pgident.Quote(t.ordinal)+" pg_catalog.int8 GENERATED ALWAYS AS IDENTITY")
-	t.create = "CREATE TEMPORARY TABLE " + t.name + " (" + strings.Join(definitions, ", ") + ") ON COMMIT DROP"
+	definitions = append(definitions, pgident.Quote(t.ordinal)+" "+in.Dialect().ordinalType())
+	t.create = "CREATE TEMPORARY TABLE " + t.name + " (" + strings.Join(definitions, ", ") + ") ON COMMIT DROP" + in.placed(all)
 	return t, nil
 }
 
@@ -235,7 +235,7 @@ func (t *TempInsert) InsertSQL(target *InsertTarget, p RoutedPiece, whole bool) 
 			where = "NOT " + where
 		}
 	}
-	return "INSERT INTO " + into + " (" + names + ") OVERRIDING SYSTEM VALUE SELECT " + columns + " FROM " + t.name +
+	return "INSERT INTO " + into + " (" + names + ")" + t.in.Dialect().overriding() + " SELECT " + columns + " FROM " + t.name +
 		" AS pgbulkproxy_rows WHERE " + where + " ORDER BY " + ordinal + s.clauses()
 }
 

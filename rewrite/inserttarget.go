@@ -34,8 +34,9 @@ func (s *InsertStatement) Main(in *Inspection) InsertTarget {
 var ErrClause = errors.New("a clause can't be meant for the auxiliary table")
 
 // Aux is the statement for the auxiliary table. It has the main table's name as
-// an alias there, so that the clauses may go on using it. constraint is what the
-// constraint of ON CONFLICT ON CONSTRAINT is called there.
+// an alias there, so that the clauses may go on using it; where the server knows no
+// alias, they get the other name. constraint is what the constraint of ON CONFLICT ON
+// CONSTRAINT is called there.
 func (s *InsertStatement) Aux(in *Inspection, constraint string) (InsertTarget, error) {
 	r := in.Routing
 	stmt := *s
@@ -46,6 +47,12 @@ func (s *InsertStatement) Aux(in *Inspection, constraint string) (InsertTarget, 
 		return InsertTarget{}, ErrClause
 	}
 	var err error
+	if in.Dialect() != Current {
+		if stmt.Returning, err = pgquery.Requalify(s.Returning, s.Table, pgident.Quote(r.Aux.Table)); err != nil {
+			return InsertTarget{}, ErrClause
+		}
+		stmt.Alias = ""
+	}
 	if stmt.OnConflict, err = auxConflict(s.OnConflict, constraint); err != nil {
 		return InsertTarget{}, err
 	}
@@ -79,8 +86,11 @@ func (s *InsertStatement) showsOrder() bool {
 func (s *InsertStatement) auxHead(stmt *InsertStatement, r *Routing) string {
 	c := headCursor{sql: s.SQL}
 	_, _ = c.scan() // it was scanned before
-	return string(s.SQL[:c.into]) + " " + r.Aux.Name() + " AS " + pgident.Quote(stmt.Alias) +
-		" (" + pgident.List(r.Table.Columns[:s.Targets()]) + ") " + string(s.SQL[c.target:s.ListStart])
+	alias := ""
+	if stmt.Alias != "" {
+		alias = " AS " + pgident.Quote(stmt.Alias)
+	}
+	return string(s.SQL[:c.into]) + " " + r.Aux.Name() + alias + " (" + pgident.List(r.Table.Columns[:s.Targets()]) + ") " + string(s.SQL[c.target:s.ListStart])
 }
 
 // auxTail is the text behind the rows with the clauses of stmt.

@@ -150,3 +150,19 @@ func TestExplainText(t *testing.T) {
 		}
 	}
 }
+
+// TestRequalify: the table's name is replaced where it qualifies, and nowhere else.
+func TestRequalify(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		`RETURNING t.a, t.*, T . b, "t".c, s.t.d, t, 't.a', a AS t, x.t`: `RETURNING "z".a, "z".*, "z" . b, "z".c, s.t.d, t, 't.a', a AS t, x.t`,
+		`RETURNING (SELECT max(x) FROM u)`:                               `RETURNING (SELECT max(x) FROM u)`,
+		`RETURNING (SELECT max(t.a) FROM t)`:                             "",
+		"":                                                               "",
+	} {
+		got, err := pgquery.Requalify(in, "t", `"z"`)
+		if got != want || (err != nil) != (want == "" && in != "") {
+			t.Errorf("%s: %s, %v", in, got, err)
+		}
+	}
+}

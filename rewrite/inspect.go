@@ -195,9 +195,6 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 	in.table(r.Found)
 	if r.Routed && (in.Kind == "r" || in.Kind == "p") && in.Persistence != "t" && len(in.Table) <= MaxRoutedName {
 		in.Routing = &Routing{Problem: "the routing of this table is not known", Code: pgerr.InternalError}
-		if !in.Dialect().Routes() {
-			in.Routing.Problem, in.Routing.Code = "tables with a routing table need PostgreSQL 10 or later", pgerr.FeatureNotSupported
-		}
 	}
 	if err := in.columns(r.Found, r.Wanted); err != nil {
 		return nil, fmt.Errorf("decode inspection: %w", err)

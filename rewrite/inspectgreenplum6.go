@@ -88,7 +88,19 @@ func resolveGreenplum6(schema, table string) string {
 // inspectKeysGreenplum6 is inspectKeys.
 var inspectKeysGreenplum6 = `,
 'append_optimised', c.relstorage OPERATOR(pg_catalog.=) ANY ('{a,c}'::"char"[]),
-` + changeRules + `'distribution', pg_catalog.pg_get_table_distributedby(c.oid),
-'distributed_by', ARRAY(SELECT a.attname FROM pg_catalog.gp_distribution_policy y, pg_catalog.pg_attribute a
-  WHERE y.localoid OPERATOR(pg_catalog.=) c.oid AND a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) ANY (y.distkey)),
+` + changeRules + distribution("c.oid") + `,
 ` + columnTypes + indexKeys("false", "i.indnatts")
+
+// distribution says where the rows of a table are.
+func distribution(table string) string {
+	return strings.ReplaceAll(`'distribution', pg_catalog.pg_get_table_distributedby(TABLE),
+'distributed_by', ARRAY(SELECT a.attname FROM pg_catalog.gp_distribution_policy y, pg_catalog.pg_attribute a
+  WHERE y.localoid OPERATOR(pg_catalog.=) TABLE AND a.attrelid OPERATOR(pg_catalog.=) TABLE AND a.attnum OPERATOR(pg_catalog.=) ANY (y.distkey))`, "TABLE", table)
+}
+
+// routingTextsGreenplum6 are routingTexts. The temporary table of a load has to be told
+// how it is distributed.
+var routingTextsGreenplum6 = routingTexts{
+	more:   distribution("m.oid"),
+	schema: "(SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) '" + RoutingSchema + "')",
+}

@@ -69,6 +69,9 @@ type routingRow struct {
 	// Elsewhere: a table of the same name in another schema has an auxiliary one.
 	Elsewhere bool `json:"elsewhere"`
 	Installed bool `json:"installed"`
+	// DistributedBy and Distribution are those of an Inspection.
+	DistributedBy []string `json:"distributed_by"`
+	Distribution  string   `json:"distribution"`
 	// Allowed: the role may call what is installed.
 	Allowed bool `json:"allowed"`
 }
@@ -77,31 +80,48 @@ type routingRow struct {
 // inspection whose Routing is not nil: one row with one column, or none where
 // the table is not routed after all; for AddRouting. As the inspection, it raises no error where something is missing.
 func (in *Inspection) RoutingSQL() string {
-	more := ""
+	d := in.Dialect()
+	texts, more := d.routingTexts(), ""
+	inspect := d.inspectTexts(in.Table)
 	if in.Types != nil {
 		more += inspectTyping
 	}
 	if in.Definitions != nil {
-		more += inspectKeys
+		more += d.inspectKeys()
 	}
 	return "SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_object(" +
-		"'routes', r.relname, 'open', pg_catalog.has_schema_privilege(r.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(r.oid, 'SELECT') AND NOT (r.relrowsecurity AND pg_catalog.row_security_active(r.oid)),\n" +
+		"'routes', r.relname, 'open', pg_catalog.has_schema_privilege(r.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(r.oid, 'SELECT')" + texts.hidden + ",\n" +
 		"'shape', r.relkind OPERATOR(pg_catalog.=) ANY ('{r,p}'::pg_catalog.\"char\"[]) AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a " +
 		"WHERE a.attrelid OPERATOR(pg_catalog.=) r.oid AND a.attname OPERATOR(pg_catalog.=) ANY ('{routing_id,store_table_name}'::pg_catalog.name[]) " +
 		"AND a.atttypid OPERATOR(pg_catalog.=) ANY ('{25,1043}'::pg_catalog.oid[])) OPERATOR(pg_catalog.=) 2,\n" +
-		"'columns', " + fmt.Sprintf(routingColumns, "m.oid") + ",\n" +
-		"'aux_columns', " + fmt.Sprintf(routingColumns, "aux.oid") + ",\n" +
-		"'aux', (SELECT pg_catalog.json_build_object(" + inspectTable + more + inspectFrom + "\nWHERE c.oid OPERATOR(pg_catalog.=) aux.oid),\n" +
+		"'columns', " + d.older(fmt.Sprintf(routingColumns, "m.oid")) + ",\n" +
+		"'aux_columns', " + d.older(fmt.Sprintf(routingColumns, "aux.oid")) + ",\n" +
+		"'aux', (SELECT pg_catalog.json_build_object(" + inspect.table + more + inspect.from + "\nWHERE c.oid OPERATOR(pg_catalog.=) aux.oid),\n" +
 		"'elsewhere', aux.oid IS NULL AND (SELECT true FROM pg_catalog.pg_class a, pg_catalog.pg_class o WHERE a.relname OPERATOR(pg_catalog.=) aux.name " +
 		"AND o.relname OPERATOR(pg_catalog.=) m.relname AND o.relnamespace OPERATOR(pg_catalog.=) a.relnamespace LIMIT 1),\n" +
-		"'installed', " + installedRouting + ",\n" +
-		"'allowed', CASE WHEN " + installedRouting + " THEN pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pgbulk.routing_moving(oid)')::pg_catalog.oid, 'EXECUTE') END" +
+		texts.more +
 		")::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')\n" +
 		"FROM pg_catalog.pg_class m, pg_catalog.pg_class r, LATERAL (SELECT n.name, " +
 		"(SELECT a.oid FROM pg_catalog.pg_class a WHERE a.relname OPERATOR(pg_catalog.=) n.name AND a.relnamespace OPERATOR(pg_catalog.=) m.relnamespace) AS oid " +
 		"FROM (SELECT pg_catalog.concat(m.relname, '" + AuxSuffix + "')::pg_catalog.name AS name OFFSET 0) n OFFSET 0) aux\n" +
 		"WHERE m.oid OPERATOR(pg_catalog.=) " + strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND r.relname OPERATOR(pg_catalog.=) pg_catalog.concat(m.relname, '" + RoutingSuffix +
-		"')::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid"
+		"')::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) " + texts.schema
+}
+
+// routingTexts are the parts of RoutingSQL that differ: hidden is what goes on behind
+// the right to read the routes, schema the oid of their schema.
+type routingTexts struct{ hidden, more, schema string }
+
+func (d Dialect) routingTexts() routingTexts {
+	if d == Greenplum6 {
+		return routingTextsGreenplum6
+	}
+	return routingTexts{
+		hidden: " AND NOT (r.relrowsecurity AND pg_catalog.row_security_active(r.oid))",
+		more: "'installed', " + installedRouting + ",\n'allowed', CASE WHEN " + installedRouting +
+			" THEN pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pgbulk.routing_moving(oid)')::pg_catalog.oid, 'EXECUTE') END",
+		schema: "pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid",
+	}
 }
 
 // AddRouting completes the inspection by RoutingSQL's row, "" for none. column
@@ -124,6 +144,9 @@ func (in *Inspection) AddRouting(row, column string) error {
 	if v.Aux == nil && v.Elsewhere {
 		in.Routing = nil
 		return nil
+	}
+	if v.Distribution != "" {
+		in.DistributedBy, in.Distribution = v.DistributedBy, v.Distribution
 	}
 	r := &Routing{Routes: pgident.Qualified(RoutingSchema, v.Routes), Moving: v.Installed}
 	in.Routing = r

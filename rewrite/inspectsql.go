@@ -26,7 +26,8 @@ const inspectSettings = `server_version_num,transaction_read_only,transaction_is
 	`statement_timeout,idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,` +
 	`pgbulk.mode,pgbulk.ack,pgbulk.on_conflict,pgbulk.max_error_records,pgbulk.label,pgbulk.coalesce,array_nulls,gp_role`
 
-// inspectSession is the part of the inspection that is there without a table.
+// inspectSession is the part of the inspection that is there without a table. Citus'
+// own event trigger looks after its own catalog, and sees nothing in our tables.
 const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, true) FROM pg_catalog.unnest('{` + inspectSettings + `}'::pg_catalog.text[]) s),
 'client_encoding', pg_catalog.pg_client_encoding(),
 'server_encoding', pg_catalog.getdatabaseencoding(),
@@ -35,7 +36,8 @@ const inspectSession = `'settings', ARRAY(SELECT pg_catalog.current_setting(s, t
 'installed', CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('pgbulk')::pg_catalog.oid, 'USAGE')
   THEN pg_catalog.has_function_privilege(pg_catalog.to_regprocedure('pgbulk.version()')::pg_catalog.oid, 'EXECUTE') END,
 'event_triggers', (SELECT true FROM pg_catalog.pg_event_trigger e
-  WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' AND e.evtevent OPERATOR(pg_catalog.<>) 'login' LIMIT 1)`
+  WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' AND e.evtevent OPERATOR(pg_catalog.<>) 'login'
+  AND e.evtfoid IS DISTINCT FROM pg_catalog.to_regproc('pg_catalog.citus_drop_trigger')::pg_catalog.oid LIMIT 1)`
 
 // inspectTable is the part about the table, c being its row of pg_class and
 // tree.oids the table alone or with all its partitions. Bit 4 of tgtype is

@@ -100,6 +100,7 @@ const (
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
 	ReasonMemory            Reason = "memory"
+	ReasonLimit             Reason = "limit"
 	ReasonBatchConflict     Reason = "batch_conflict"
 	ReasonBatchReturning    Reason = "batch_returning"
 	ReasonRowLimit          Reason = "row_limit"
@@ -130,6 +131,7 @@ const (
 
 	ReasonExternal      Reason = "external"
 	ReasonPull          Reason = "pull"
+	ReasonNoStore       Reason = "no_store"
 	ReasonEnginePlain   Reason = "engine_plain"
 	ReasonNotInstalled  Reason = "not_installed"
 	ReasonFormat        Reason = "format"
@@ -230,7 +232,7 @@ func classifyReasons() []ReasonInfo {
 		{ReasonErrorsWith, "classify", "Bad rows are to be skipped together with ON_CONFLICT or another MODE than append: refused with 0A000."},
 		{ReasonStatementTriggers, "classify", "Bad rows are to be skipped, and a trigger would see the several COPYs that this takes: one for each statement, or one with a transition table. Refused with 0A000."},
 		{ReasonErrorsRouted, "classify", "Bad rows are to be skipped, and some rows of the table belong to its auxiliary table: refused with 0A000."},
-		{ReasonOldServer, "classify", "The server is of before PostgreSQL 10, as Greenplum 6 is, or the table is routed and Greenplum has no ON CONFLICT into it. Such a server has no ON CONFLICT and no alias in an INSERT, and words of its own that can be no names; RETURNING and functions of a user's, which need the rows as arrays, are left to it."},
+		{ReasonOldServer, "classify", "The server is of before PostgreSQL 10, as Greenplum 6 is, or a routed table is append-optimised, on a later Greenplum. Such a server has no ON CONFLICT and no alias in an INSERT, and words of its own that can be no names; RETURNING and functions of a user's, which need the rows as arrays, are left to it."},
 
 		{ReasonIdentityAlways, "classify", "A GENERATED ALWAYS column without OVERRIDING: the server refuses it in an INSERT, and takes it in a COPY."},
 		{ReasonOverridingUser, "classify", "OVERRIDING USER VALUE: the values of identity columns are ignored."},
@@ -262,6 +264,7 @@ func sessionReasons() []ReasonInfo {
 		{ReasonRowLimit, "session", "An Execute asks for some of the rows of RETURNING."},
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},
 		{ReasonMemory, "session", "The memory budget has no room for the statement."},
+		{ReasonLimit, "session", "As many loads run as limits.loads, limits.role_loads or limits.database_loads allow."},
 		{ReasonNativeReplay, "session", "The rewritten INSERT failed and was undone; the client's own ran in its place."},
 		{ReasonRouted, "session", "The table has an auxiliary one: each row goes where the routes say, those of a COPY by a temporary table. Such INSERTs are not coalesced."},
 		{ReasonRoutedClause, "session", "Some rows of the INSERT go to the auxiliary table, where ON CONFLICT or RETURNING cannot be meant as they are written, or where its constraint is missing: refused with 0A000."},
@@ -275,13 +278,14 @@ func methodReasons() []ReasonInfo {
 	return []ReasonInfo{
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
 		{ReasonPull, "method", "The segments pull the rows from the proxy while they come: greenplum.reader is gpfdist."},
+		{ReasonNoStore, "method", "The rows go by COPY on the session, and nobody would read them in S3: the database has no ledger, and sweep.keep is never. So the COPY is relayed, unless its rows may go as COPY binary (load.transcode)."},
 		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
-		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role."},
+		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role: a COPY is relayed, as with no_store."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
 		{ReasonUnordered, "method", "A column is left to its default, which may be a sequence's next number, and this engine's external tables give the rows in another order than the data's."},
-		{ReasonShardedBlock, "method", "The table is one of Citus', and the client is inside a transaction block: after an INSERT … SELECT that failed in the middle of its data, going back to a savepoint does not always save the transaction there, so that the native replay could not be committed."},
+		{ReasonShardedBlock, "method", "The table is one of Citus', and the load is not one that is staged first, outside a transaction block: after an INSERT … SELECT that failed in the middle of its data, going back to a savepoint does not always save the transaction there, so that the native replay would fail."},
 		{ReasonLoadMethod, "method", "The setting load.method is copy."},
-		{ReasonSlowFormat, "method", "COPY takes this format much faster than this engine's external tables give it: binary, on engine postgres."},
+		{ReasonSlowFormat, "method", "On this engine COPY is faster than external tables."},
 		{ReasonDefaultOption, "method", "The DEFAULT marker is understood by COPY."},
 		{ReasonOnError, "method", "ON_ERROR, REJECT_LIMIT and LOG_VERBOSITY are COPY's: it counts and tells the skipped rows."},
 		{ReasonErrors, "method", "Bad rows are to be skipped: the files go through COPYs behind savepoints."},
@@ -318,7 +322,7 @@ func fallbackReasons() []ReasonInfo {
 		{ReasonFallbackEngine, "fallback", "The external table raised an error: of the engine, or of the data, which COPY then reports in its own words."},
 		{ReasonFallbackCount, "fallback", "The external table gave another number of rows than were staged."},
 		{ReasonFallbackCancel, "fallback", "A cancel request came; the COPY meets it."},
-		{ReasonFallbackTranscode, "fallback", "With load.transcode: a value is written in a way that is not known to be the same in binary, or the server refused the rows in binary."},
+		{ReasonFallbackTranscode, "fallback", "Two files in a row could not go as COPY binary: values are written in a way that is not known to be the same, or the server refused them."},
 		{ReasonIrregular, "fallback", "Only the server can tell where the rows of this data end."},
 	}
 }

@@ -15,8 +15,8 @@ func ReasonGroups() []ReasonGroup {
 		{"parse", "The text alone decides. The statement passes, or is refused where that is said."},
 		{"classify", "Table, role, transaction or settings decide. The statement passes, or is refused where that is said."},
 		{"session", "What the session is doing decides. The statement passes; `small` is one that was held and then sent as it is."},
-		{"method", "How the rows get into the table: `rows` and `arrays` for an INSERT that is streamed; for a COPY that is staged `external` by external table, all others by one COPY on the session. An INSERT into a table with `triggers` or `rules` passes."},
-		{"moment", "What the proxy has met lately decides. With `store_breaker` the statement passes; with the others it is staged and loaded by one COPY on the session."},
+		{"method", "How the rows get into the table: `rows` and `arrays` for an INSERT that is streamed; for a COPY that is staged `external` by external table, all others by one COPY on the session, or, where that leaves no trace in a ledger, by the client's own. An INSERT into a table with `triggers` or `rules` passes."},
+		{"moment", "What the proxy has met lately decides. With `store_breaker` the statement passes, and with `no_service_dsn` and `service_failed` a COPY that would go by COPY on the session: there is no ledger. Else it is staged and loaded by one COPY on the session."},
 		{"fallback", "Why a load that began by external table went on as a native COPY: label of `pgbulk_fallbacks_total`."},
 		{"read", "With `routing.reads = on`, statements that read or change a routed table, kind `read`: `union`, `pinned` and `both_tables` see both tables, with decision `stream`; with every other reason the statement passes, and sees the main table alone."},
 	}

@@ -35,7 +35,7 @@ func (in *Inspection) Routed() bool {
 // the table have: one row with one column, for AddRows. An identity column has
 // its sequence as its default, where the role may use that.
 func (in *Inspection) RowsSQL() string {
-	return `SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.to_json(ARRAY(SELECT pg_catalog.json_build_array(a.attname,
+	return in.Dialect().older(`SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.to_json(ARRAY(SELECT pg_catalog.json_build_array(a.attname,
   pg_catalog.concat(pg_catalog.format_type(a.atttypid, a.atttypmod),
     (SELECT pg_catalog.concat(' COLLATE ', pg_catalog.quote_ident(n.nspname), '.', pg_catalog.quote_ident(l.collname))
       FROM pg_catalog.pg_collation l, pg_catalog.pg_namespace n
@@ -49,7 +49,7 @@ func (in *Inspection) RowsSQL() string {
       AND d.deptype OPERATOR(pg_catalog.=) 'i' AND pg_catalog.has_sequence_privilege(d.objid, 'USAGE')) END)
   FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) ` + strconv.FormatUint(uint64(in.OID), 10) + `::pg_catalog.oid
   AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.attgenerated OPERATOR(pg_catalog.=) ''
-  ORDER BY a.attnum))::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')`
+  ORDER BY a.attnum))::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')`)
 }
 
 // AddRows reads RowsSQL's row.
@@ -174,21 +174,31 @@ func (r *Routing) GroupsSQL(in *Inspection, most int) string {
 		" LIMIT " + strconv.Itoa(most)
 }
 
+// CopyWhere says whether the server's COPY can leave out rows.
+func (s *Session) CopyWhere() bool { return s.Version >= 120000 }
+
 // NativeParts returns two COPYs of the client's data, one into each table, which
 // take only the rows that belong there: what the server says of these is what it
-// would have said of one table.
-func (c *CopyStatement) NativeParts(in *Inspection, groups []string) [2]string {
+// would have said of one table. Without CopyWhere they take all rows. Citus has no
+// WHERE: there it is one COPY of all rows into the main table, of which only that counts
+// what it says of a line.
+func (c *CopyStatement) NativeParts(in *Inspection, groups []string) []string {
+	if in.Sharding != nil {
+		return []string{c.Native(in, false)}
+	}
 	r := in.Routing
 	belongs := func(column string) string {
 		return "(" + pgident.Quote(column) + "::pg_catalog.text COLLATE \"C\" OPERATOR(pg_catalog.=) ANY (" + pgident.LiteralArray(groups) + ")) IS "
 	}
 	own, other := *c, *c
-	own.Where, own.WhereSQL = true, belongs(r.Column)+"NOT TRUE"
-	other.Where, other.WhereSQL = true, belongs(r.AuxColumn)+"TRUE"
+	if in.CopyWhere() {
+		own.Where, own.WhereSQL = true, belongs(r.Column)+"NOT TRUE"
+		other.Where, other.WhereSQL = true, belongs(r.AuxColumn)+"TRUE"
+	}
 	other.HeaderMatch = false // the first one has checked it
 	other.ForceNull, other.ForceNotNull = r.auxNames(c.ForceNull), r.auxNames(c.ForceNotNull)
 	aux := &Inspection{Schema: r.Aux.Schema, Table: r.Aux.Table, Columns: r.auxNames(in.Columns)}
-	return [2]string{own.Native(in, false), other.Native(aux, false)}
+	return []string{own.Native(in, false), other.Native(aux, false)}
 }
 
 // auxNames are a list's columns as the auxiliary table has them.

@@ -52,7 +52,7 @@ func (r *Routing) WaitKeysSQL(in *Inspection, moving []string, k *RoutedKeys) st
 // AuxKeysSQL returns the ordinals, counted from 1, of the keys whose rows go to the
 // auxiliary table.
 func (r *Routing) AuxKeysSQL(in *Inspection, k *RoutedKeys) string {
-	return "SELECT pgbulkproxy_rows.n FROM " + k.from("k, n") + " WHERE " + r.ToAux(in, "pgbulkproxy_rows.k::"+r.Type)
+	return r.auxRows(in, k.from("k, n"), "pgbulkproxy_rows.k::"+r.Type)
 }
 
 // DrawsSQL says whether the order of the rows can be seen in what the statement
@@ -65,7 +65,7 @@ func (s *InsertStatement) DrawsSQL(in *Inspection) string {
 		given = pgident.LiteralArray(in.Columns[:s.Targets()])
 	}
 	const draws = ` OPERATOR(pg_catalog.~) '(nextval|setval|clock_timestamp|timeofday)[(]'`
-	return `SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a, pg_catalog.pg_type t
+	return in.Dialect().older(`SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute a, pg_catalog.pg_type t
 WHERE a.attrelid OPERATOR(pg_catalog.=) ` + strconv.FormatUint(uint64(in.OID), 10) + `::pg_catalog.oid
 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped AND a.attgenerated OPERATOR(pg_catalog.=) ''
 AND t.oid OPERATOR(pg_catalog.=) a.atttypid AND NOT a.attname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (` + given + `::pg_catalog.text[])
@@ -73,7 +73,7 @@ AND (a.attidentity OPERATOR(pg_catalog.<>) '' OR t.typdefault` + draws + `
   OR EXISTS (SELECT FROM pg_catalog.pg_attrdef d WHERE d.adrelid OPERATOR(pg_catalog.=) a.attrelid AND d.adnum OPERATOR(pg_catalog.=) a.attnum
     AND (pg_catalog.pg_get_expr(d.adbin, d.adrelid)` + draws + `
     OR EXISTS (SELECT FROM pg_catalog.pg_depend p WHERE p.classid OPERATOR(pg_catalog.=) 2604::pg_catalog.oid AND p.objid OPERATOR(pg_catalog.=) d.oid
-      AND p.refclassid OPERATOR(pg_catalog.=) 1255::pg_catalog.oid AND p.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))))`
+      AND p.refclassid OPERATOR(pg_catalog.=) 1255::pg_catalog.oid AND p.refobjid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid)))))`)
 }
 
 // ConstraintSQL returns what a constraint of the table is called in the auxiliary

@@ -147,15 +147,15 @@ func (r *Routing) WaitCellsSQL(in *Inspection, moving, cells []string) []string 
 // AuxCellsSQL returns the ordinals of the cells, counted from 1, whose rows go to
 // the auxiliary table. It has the client's parameters.
 func (r *Routing) AuxCellsSQL(in *Inspection, cells []string) string {
-	return "SELECT pgbulkproxy_rows.n FROM " + keysFrom(in, cells, "k, n") + " WHERE " + r.ToAux(in, "pgbulkproxy_rows.k")
+	return r.auxRows(in, keysFrom(in, cells, "k, n"), "pgbulkproxy_rows.k")
 }
 
 // DefaultSQL asks whether the routing column has a default. Without one, rows that
 // leave it out have no group.
 func (r *Routing) DefaultSQL(in *Inspection) string {
-	return "SELECT a.atthasdef OR a.attidentity OPERATOR(pg_catalog.<>) '' OR (SELECT t.typdefault IS NOT NULL FROM pg_catalog.pg_type t" +
+	return in.Dialect().older("SELECT a.atthasdef OR a.attidentity OPERATOR(pg_catalog.<>) '' OR (SELECT t.typdefault IS NOT NULL FROM pg_catalog.pg_type t" +
 		" WHERE t.oid OPERATOR(pg_catalog.=) a.atttypid) FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) " +
-		strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND a.attname OPERATOR(pg_catalog.=) " + pgident.Literal(r.Column) + "::pg_catalog.name"
+		strconv.FormatUint(uint64(in.OID), 10) + "::pg_catalog.oid AND a.attname OPERATOR(pg_catalog.=) " + pgident.Literal(r.Column) + "::pg_catalog.name")
 }
 
 // AnyPrepared stands for the name of any prepared statement.

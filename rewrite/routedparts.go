@@ -17,12 +17,12 @@ const (
 // parts says that the temporary table has a partition for the auxiliary table's
 // rows, so that COPY sorts them while it reads: no row is asked again for its
 // route. It takes that the groups are few, that the type's text is immutable,
-// and that the rows need no number.
+// that the rows need no number, and that the server has partitions of this kind.
 //
 // A group that moves is told at the end, when its lock is held: the rows of all
 // those have a partition of their own.
 func (t *transfer) parts() bool {
-	if !t.routed || t.sorted() || t.in.Routing.Found == nil {
+	if !t.routed || t.sorted() || t.in.Routing.Found == nil || t.in.Dialect() != Current {
 		return false
 	}
 	r := t.in.Routing

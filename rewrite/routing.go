@@ -112,9 +112,21 @@ func (r *Routing) auxStores(table string) []string {
 // expression for its routing column, in which columns are qualified. It is
 // never null: a row without a group belongs to the main table.
 func (r *Routing) ToAux(in *Inspection, col string) string {
-	return "EXISTS (SELECT FROM " + r.Routes + " pgbulkproxy_route WHERE " +
-		"pgbulkproxy_route.routing_id::pg_catalog.text COLLATE \"C\" OPERATOR(pg_catalog.=) (" + col + ")::pg_catalog.text COLLATE \"C\" AND " +
-		storeIs(r.auxStores(in.Table)) + ")"
+	return "EXISTS (SELECT FROM " + r.Routes + " pgbulkproxy_route WHERE " + r.isRoute(in, col) + ")"
+}
+
+// isRoute is the condition that a route is the one to the auxiliary table for a value.
+func (r *Routing) isRoute(in *Inspection, col string) string {
+	return "pgbulkproxy_route.routing_id::pg_catalog.text COLLATE \"C\" OPERATOR(pg_catalog.=) (" + col + ")::pg_catalog.text COLLATE \"C\" AND " +
+		storeIs(r.auxStores(in.Table))
+}
+
+// auxRows returns column pgbulkproxy_rows.n of those of an item of FROM that is no
+// table whose rows go to the auxiliary table, perhaps more than once. It is no EXISTS:
+// Greenplum 6 tells rows by their place in a table where it looks for doubles of a
+// semijoin, and those of functions have none.
+func (r *Routing) auxRows(in *Inspection, from, col string) string {
+	return "SELECT pgbulkproxy_rows.n FROM " + from + ", " + r.Routes + " pgbulkproxy_route WHERE " + r.isRoute(in, col)
 }
 
 func storeIs(names []string) string {
@@ -138,7 +150,10 @@ func (r *Routing) EnterSQL(in *Inspection) string {
 func (r *Routing) CountSQL(in *Inspection) string {
 	oid := strconv.FormatUint(uint64(in.OID), 10)
 	moving, installed := "'{}'::pg_catalog.text[]", installedRouting
-	if r.Moving {
+	switch {
+	case in.Dialect() != Current:
+		installed = "false"
+	case r.Moving:
 		moving, installed = "pgbulk.routing_moving("+oid+"::pg_catalog.oid)", "true"
 	}
 	aux := r.auxStores(in.Table)

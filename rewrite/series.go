@@ -62,6 +62,26 @@ func (a *AnyText) Series(inBlock bool, routed func(table string) bool) *Series {
 	return out
 }
 
+// BeginsLate says that a BEGIN makes a block of statements before it. Greenplum 6 fails
+// there where the text ends with it.
+func (a *AnyText) BeginsLate(inBlock bool) bool {
+	before := false
+	for _, s := range a.statements {
+		switch s.Transaction {
+		case pgquery.TransactionBegin:
+			if !inBlock && before {
+				return true
+			}
+			inBlock = true
+		case pgquery.TransactionEnd:
+			inBlock, before = false, false
+		default:
+			before = true
+		}
+	}
+	return false
+}
+
 // oursFrom returns the first statement of our block.
 func oursFrom(statements []pgquery.AnyStatement, block bool, routed func(string) bool) (from int, ok bool) {
 	started := block

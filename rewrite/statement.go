@@ -117,5 +117,24 @@ type Decision struct {
 	Ext Extensions
 }
 
+// CopyOnly says that a staged COPY does nothing but what the server's own does: all
+// that it gains is the copy of its rows in the store.
+func (d *Decision) CopyOnly(in *Inspection) bool {
+	return d.Way == Stage && d.Method == MethodCopy && !d.Ext.Ours() && in.Routing == nil && !in.Forced()
+}
+
+// Forced says that the session wants to have its rows in the store, whoever reads them.
+func (in *Inspection) Forced() bool { return in.Mode == "force" }
+
+// Relayed is the decision to relay such a COPY since nobody would read that copy.
+// A reason why there is no ledger to tell of it says more than that.
+func (d *Decision) Relayed() Decision {
+	switch d.Reason {
+	case ReasonNotInstalled, ReasonNoServiceDSN, ReasonServiceFailed:
+		return Decision{Way: Pass, Reason: d.Reason}
+	}
+	return Decision{Way: Pass, Reason: ReasonNoStore}
+}
+
 // Reason names why a statement passes or takes a method.
 type Reason string

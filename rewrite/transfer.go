@@ -293,9 +293,16 @@ func (t *transfer) create(data []string) string {
 		columns = append(columns, pgident.Quote(c.Name)+" "+c.definition(true))
 	}
 	if t.sorted() {
-		columns = append(columns, pgident.Quote(t.ordinal)+" "+t.ordinalType())
+		columns = append(columns, pgident.Quote(t.ordinal)+" "+t.in.Dialect().ordinalType())
 	}
-	return "CREATE TEMPORARY TABLE " + t.table + " (" + strings.Join(columns, ", ") + ") ON COMMIT DROP" + t.distributed(data)
+	create := "CREATE TEMPORARY TABLE " + t.table + " (" + strings.Join(columns, ", ") + ") ON COMMIT DROP"
+	for _, c := range t.drawn {
+		data = append(data[:len(data):len(data)], c.Name)
+	}
+	if t.byHand {
+		return create + t.in.distributed(data)
+	}
+	return create + t.in.placed(data)
 }
 
 // source is what stands behind FROM for the rows that count.
@@ -343,7 +350,7 @@ func (t *transfer) insert(p place) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO " + p.name + " (" + p.list(columns) + ")")
 	if t.in.IdentityAlways || len(t.drawn) > 0 {
-		b.WriteString(" OVERRIDING SYSTEM VALUE")
+		b.WriteString(t.in.Dialect().overriding())
 	}
 	if t.partitioned {
 		b.WriteString(" " + t.partRows(pgident.List(columns), p) + t.conflict(p))
@@ -431,10 +438,6 @@ func (t *transfer) check() string {
 // delete obeys the operations D in one table: whatever table a row is in, its key
 // names it.
 func (t *transfer) delete(p place) string {
-	only := ""
-	if p.kind == "r" {
-		only = "ONLY " // INSERT knows nothing of child tables either
-	}
-	return "DELETE FROM " + only + p.name + " AS " + targetAlias + " USING " + t.source() + " WHERE " + rowsAlias + "." +
+	return "DELETE FROM " + p.only() + p.name + " AS " + targetAlias + " USING " + t.source() + " WHERE " + rowsAlias + "." +
 		pgident.Quote(t.last) + " OPERATOR(pg_catalog.=) 1 AND " + isDeleted(rowsAlias+"."+t.operation()) + " AND " + t.matches(p)
 }

@@ -26,6 +26,9 @@ const disableLockTimeout = "10s"
 // transaction. It refuses to while the auxiliary table has rows or groups are
 // routed to it.
 func Disable(ctx context.Context, conn *pgx.Conn, t MigrateTarget, drop bool) (*Disabled, error) {
+	if err := Manages(conn); err != nil {
+		return nil, err
+	}
 	names, err := lookUp(ctx, conn, t.Table)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -34,6 +35,9 @@ type Enabled struct {
 //
 // Schema pgbulk must have what InstallSQL makes.
 func Enable(ctx context.Context, conn *pgx.Conn, t MigrateTarget, o EnableOptions) (*Enabled, error) {
+	if err := Manages(conn); err != nil {
+		return nil, err
+	}
 	names, err := lookUp(ctx, conn, t.Table)
 	if err != nil {
 		return nil, err
@@ -57,6 +61,7 @@ type enabling struct {
 	done   *Enabled
 	in     *rewrite.Inspection
 	main   *tableFacts
+	oid    uint32 // of the main table
 }
 
 func (e *enabling) run(ctx context.Context) error {
@@ -69,6 +74,7 @@ func (e *enabling) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.oid = oid
 	if e.main, err = factsOf(ctx, e.conn, oid); err != nil {
 		return err
 	}
@@ -101,7 +107,14 @@ func (e *enabling) makePair(ctx context.Context) error {
 			return pgerr.New(pgerr.FeatureNotSupported, "table %s has triggers, which an auxiliary table would need too", n.Main()).
 				With('H', fmt.Sprintf("Make %s with the same triggers yourself; then this command checks it.", n.Aux()))
 		}
-		sql = append(sql, auxSQL(n, e.main)...)
+		sql = auxSQL(n, e.main)
+		spread, err := spreadSQL(ctx, e.conn, n, e.oid)
+		if err != nil {
+			return err
+		}
+		if spread != "" { // in front of foreign keys, which a local table may not have
+			sql = slices.Insert(sql, 1, spread)
+		}
 	}
 	if e.done.MadeRoutes = routes == 0; e.done.MadeRoutes {
 		sql = append(sql, "CREATE TABLE "+n.Routes()+` (routing_id text COLLATE "C" PRIMARY KEY, store_table_name text NOT NULL)`,

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // tableFacts is what the catalog says of one table, as far as a pair has to
@@ -85,10 +86,18 @@ const factsOfTable = `SELECT json_build_object('OID', c.oid::int8, 'Kind', c.rel
     UNION ALL SELECT e.*, a.attname FROM pg_attribute a, aclexplode(a.attacl) e WHERE a.attrelid = c.oid AND NOT a.attisdropped) x),
 'Options', c.reloptions)::text FROM pg_class c WHERE c.oid = %d`
 
+// older turns a text about catalogs into one for PostgreSQL 9.4.
+var older = strings.NewReplacer("a.attidentity", "''::text", "a.attgenerated", "''::text", "c.relispartition", "false", "c.relrowsecurity", "false",
+	"i.indnkeyatts", "i.indnatts", "(to_jsonb(i) ->> 'indnullsnotdistinct')::bool", "false", " AND k.conparentid = 0", "", "g.tgoldtable", "''", "g.tgnewtable", "''")
+
 // factsOf reads them.
 func factsOf(ctx context.Context, conn *pgx.Conn, oid uint32) (*tableFacts, error) {
 	var text string
-	if err := conn.QueryRow(ctx, fmt.Sprintf(factsOfTable, oid)).Scan(&text); err != nil {
+	query := fmt.Sprintf(factsOfTable, oid)
+	if dialectOf(conn) != rewrite.Current {
+		query = older.Replace(query)
+	}
+	if err := conn.QueryRow(ctx, query).Scan(&text); err != nil {
 		return nil, fmt.Errorf("read the definition of a table: %w", err)
 	}
 	f := new(tableFacts)

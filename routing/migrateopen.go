@@ -23,6 +23,9 @@ func newMigration(ctx context.Context, conn *pgx.Conn, t MigrateTarget, o Migrat
 	if o.Threshold < 0 || o.Threshold == 0 && !o.Back {
 		return nil, pgerr.New(pgerr.InvalidParameter, "a threshold must be at least 1")
 	}
+	if err := Manages(conn); err != nil {
+		return nil, err
+	}
 	names, err := findPair(ctx, conn, t)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,21 @@ WHERE n.nspname = 'pgbulk' AND p.proname IN ('routing_moving', 'routing_enter')`
 	return n == 2, nil
 }
 
+// dialectOf is how the server is asked.
+func dialectOf(conn *pgx.Conn) rewrite.Dialect {
+	return rewrite.DialectOf(conn.PgConn().ParameterStatus("server_version"))
+}
+
+// Manages refuses what would need a server that it was not written for: there pairs are
+// made, and groups are moved, by hand.
+func Manages(conn *pgx.Conn) error {
+	if dialectOf(conn) == rewrite.Current {
+		return nil
+	}
+	return pgerr.New(pgerr.FeatureNotSupported, "pairs of tables are not made, undone or migrated before PostgreSQL 10, nor on Greenplum 6").
+		With('H', "Make the auxiliary table and the routing table by hand: loads through pgbulkproxy find them by their names.")
+}
+
 // lookUp resolves the name of a table as SQL has it.
 func lookUp(ctx context.Context, conn *pgx.Conn, name string) (Names, error) {
 	var n Names
@@ -38,8 +53,14 @@ WHERE c.oid = pg_catalog.to_regclass($1)::oid`, name).Scan(&n.Schema, &n.Table)
 
 // inspect asks about the pair what a load asks.
 func inspect(ctx context.Context, conn *pgx.Conn, n Names, column string) (*rewrite.Inspection, error) {
+	d := dialectOf(conn)
+	if declare := d.DeclareSQL(); declare != "" {
+		if err := execAll(ctx, conn, []string{declare}); err != nil {
+			return nil, err
+		}
+	}
 	var row string
-	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: n.Schema, Table: n.Table}).InspectSQL(rewrite.Current)).Scan(&row); err != nil {
+	if err := conn.QueryRow(ctx, (&rewrite.CopyStatement{Schema: n.Schema, Table: n.Table}).InspectSQL(d)).Scan(&row); err != nil {
 		return nil, fmt.Errorf("inspect table %s: %w", n.Main(), err)
 	}
 	in, err := rewrite.ParseInspection(row)

@@ -28,6 +28,7 @@ type binaryCopy struct {
 	// per is how many rows one COPY gets, in how many there are already.
 	per, in int
 	start   int // of the CopyData at hand in what is being written
+	copies  int // that were begun
 	// sql is set where the number of COPYs is not known beforehand: each gets a
 	// Query of its own, and queries counts those behind the first.
 	sql     string
@@ -74,9 +75,10 @@ func (t *insertTask) splits() bool {
 func (c *binaryCopy) next(out []byte) []byte {
 	if out = c.end(out); c.sql != "" {
 		out = frame.AppendString(out, 'Q', c.sql)
-		if c.queries++; c.queries*c.per >= maxSplitRows {
-			c.per = math.MaxInt
-		}
+		c.queries++
+	}
+	if c.copies*c.per >= maxSplitRows {
+		c.per = math.MaxInt
 	}
 	return c.begin(out)
 }
@@ -84,7 +86,20 @@ func (c *binaryCopy) next(out []byte) []byte {
 // begin begins the data of a COPY.
 func (c *binaryCopy) begin(out []byte) []byte {
 	c.in = 0
+	c.copies++
 	return append(c.open(out), values.BinaryHead...)
+}
+
+// row makes room for one row.
+func (c *binaryCopy) row(out []byte) []byte {
+	switch {
+	case c.in == c.per:
+		out = c.next(out)
+	case len(out)-c.start > maxCopyData:
+		out = c.open(c.close(out))
+	}
+	c.in++
+	return out
 }
 
 // open begins a CopyData, and close ends it.
@@ -128,17 +143,10 @@ func (b *batch) appendBind(out []byte, c *binaryCopy, body []byte) ([]byte, bool
 		return out, false
 	}
 	for c.rows.Left() > 0 {
-		switch {
-		case c.in == c.per:
-			out = c.next(out)
-		case len(out)-c.start > maxCopyData:
-			out = c.open(c.close(out))
-		}
 		var ok bool
-		if out, ok = c.rows.AppendRow(out); !ok {
+		if out, ok = c.rows.AppendRow(c.row(out)); !ok {
 			return out, false
 		}
-		c.in++
 	}
 	b.results = c.rows.Rest()
 	return out, isResults(b.results)

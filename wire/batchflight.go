@@ -45,10 +45,8 @@ func (s *session) flightUp() bool {
 	if !s.flight.open() {
 		return false
 	}
-	n, err := s.on.client.TryRead(s.cr.Room())
-	s.cr.Took(n)
-	if err != nil {
-		return s.loopFailed(err)
+	if err := take(s.on.client, s.cr); err != nil && !s.loopFailed(err) {
+		return false
 	}
 	if s.flight.reason = s.gatherBuffered(s.flight.t.batch); s.flight.reason != rewrite.ReasonNone {
 		return false

@@ -26,8 +26,11 @@ func (t *copyTask) endHeld(d rewrite.Decision, err error) error {
 	}
 	if errors.Is(err, errReplay) {
 		reason := rewrite.ReasonSmall
-		if t.full {
+		switch {
+		case t.full:
 			reason = rewrite.ReasonMemory
+		case t.limited:
+			reason = rewrite.ReasonLimit
 		}
 		t.s.srv.metrics.pass(rewrite.KindCopy, reason)
 		return t.replay()

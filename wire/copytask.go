@@ -38,6 +38,8 @@ type copyTask struct {
 	passed, large, refused bool
 	// full: the memory budget had no room to hold it.
 	full bool
+	// limited: as many loads run as may.
+	limited bool
 
 	hold     []byte
 	reserved int64      // of the memory budget, for hold
@@ -106,7 +108,7 @@ func (t *copyTask) uninspected(o *opening) (rewrite.Decision, error) {
 func (t *copyTask) opening() *opening {
 	return &opening{
 		s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(t.s.dialect()), inBlock: t.inBlock,
-		alone: t.stmt.Ext.LocksFirst(t.s.dialect()),
+		alone: t.stmt.Ext.LocksFirst(t.s.dialect()), freeze: t.stmt.Freeze,
 	}
 }
 
@@ -254,6 +256,9 @@ func (t *copyTask) begin(d rewrite.Decision) error {
 		if t.canceledEarly() {
 			return errCancelHeld
 		}
+		if t.limited = errors.Is(err, bulk.ErrLimited); t.limited {
+			return errReplay
+		}
 		t.s.log.Info("load was not begun, relaying", "error", err)
 		return errReplay
 	}
@@ -285,10 +290,16 @@ func (t *copyTask) canceledEarly() bool {
 	return early
 }
 
+// owner is whose the session's loads are.
+func (s *session) owner() bulk.Owner {
+	return bulk.Owner{Role: s.est.User, Database: s.database}
+}
+
 func (t *copyTask) spec(d rewrite.Decision) bulk.Spec {
 	return bulk.Spec{
 		Statement: t.stmt, Inspection: t.insp, Decision: d,
 		Started: t.began, InBlock: t.inBlock, CommitLater: t.extended() && !t.inBlock,
+		Owner: t.s.owner(), Relayable: !d.Ext.Ours() && !t.bracketed(),
 		Unstaged: t.bracketed() && (t.passed || !t.large && !d.Ext.Asked()), Session: t.s.id, Interrupt: func(e *pgerr.Error) { t.s.interrupt(t, e) },
 	}
 }

@@ -201,9 +201,9 @@ func (in *injector) StartCopy(ctx context.Context, sql string) (bulk.Copy, error
 		}
 		if done := c.reply(f); done {
 			if c.failed == nil {
-				c.failed = fmt.Errorf("COPY ended without data")
+				return nil, errors.New("COPY ended without data")
 			}
-			return nil, c.failed
+			return nil, &bulk.StartError{Completed: c.completed, Err: c.failed}
 		}
 	}
 }
@@ -214,6 +214,8 @@ type copyIn struct {
 	failed error
 	rows   int64
 	over   bool
+	// completed statements, of those that were sent together.
+	completed int
 }
 
 // maxCopyData is the size of the CopyData messages that we make.
@@ -283,6 +285,7 @@ func (c *copyIn) reply(f captured) (last bool) {
 	case 'C':
 		tag, _, _ := frame.CString(f.body)
 		c.rows = tagCount(string(tag))
+		c.completed++
 	case 'Z':
 		c.in.ready(f.body)
 		c.in.c.notices.Store(false)

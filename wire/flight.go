@@ -75,6 +75,7 @@ func (s *session) loopBatch() bool {
 	}
 	if t.encode(rewrite.MethodRows) != nil {
 		s.srv.loader.Memory().Return(fl.reserved)
+		t.giveMore()
 		s.giveBuffer(t.out)
 		return false
 	}
@@ -186,6 +187,7 @@ func (s *session) dropFlight() {
 	if b := s.flight.t.batch; b != nil {
 		s.srv.loader.Memory().Return(b.reserved)
 	}
+	s.flight.t.giveMore()
 	s.giveBuffer(s.flight.t.out)
 	s.flight = nil
 }
@@ -196,6 +198,7 @@ func (s *session) finishFlight() error {
 	t := fl.t
 	in := s.inject()
 	s.drive()
+	_ = s.on.server.Flush() // what comes next meets the same error
 	var err error
 	reason := fl.reason
 	switch {

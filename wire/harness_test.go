@@ -79,27 +79,40 @@ type talk struct {
 	// asked. But it waits no longer than this, and then ends.
 	patience time.Duration
 	loader   *bulk.Loader
-	// ground keeps the session off the event loop.
-	ground bool
+	by       way
+	// narrow: the proxy's sockets take little at a time.
+	narrow bool
 }
 
+// way is how a session is relayed.
+type way int
+
+const (
+	byGoroutines way = iota
+	byLoop
+	byLoopTLS // with TLS on both sides
+)
+
 // everyWay runs a test on the event loop, and without.
-func everyWay(f func(ground bool)) {
-	f(true)
+func everyWay(f func(by way)) {
+	f(byGoroutines)
 	if testLoop != nil {
-		f(false)
+		f(byLoop)
+		f(byLoopTLS)
 	}
 }
 
 func (k talk) run(t *testing.T) (atServer, atClient []byte) {
 	t.Helper()
-	client, proxyClient := socketPair(t)
-	server, proxyServer := socketPair(t)
+	client, proxyClient := k.pair(t)
+	server, proxyServer := k.pair(t)
 	srv := newTestServer(k.loader)
 	s := newSession(srv, 1, &handshake.Established{Client: proxyClient, Server: proxyServer, TxStatus: 'I', ServerAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
 	s.ctx, s.cancel = context.WithCancelCause(t.Context())
-	if !k.ground {
-		s.adopt(testLoop)
+	if k.by != byGoroutines {
+		if s.adopt(testLoop); s.on == nil {
+			t.Fatal("no event loop")
+		}
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for _, c := range []net.Conn{client, server} {
@@ -149,7 +162,7 @@ func (k talk) send(c net.Conn, p []byte, side int) {
 }
 
 // answer is the server that answers. It returns what it was asked.
-func (k talk) answer(c *net.UnixConn) (asked []byte) {
+func (k talk) answer(c endable) (asked []byte) {
 	rest, walked := k.toClient, 0
 	buf := make([]byte, 4096)
 	for len(rest) > 0 {

@@ -35,7 +35,7 @@ func (sink) Delete(context.Context, ...string) error { return nil }
 func (sink) URL(key string) string { return "s3://sink/" + key }
 
 func newTestLoader() *bulk.Loader {
-	return bulk.NewLoader(bulk.Config{FileBytes: 100}, bulk.Deps{
+	return bulk.NewLoader(bulk.Config{FileBytes: 100, KeepAll: true}, bulk.Deps{
 		Store: sink{}, URLs: sink{}, Engine: plain.New(), Databases: noDatabases{},
 		Memory: bulk.NewMemory(8<<20, false, ""), Log: slog.New(slog.DiscardHandler),
 		Sweeper: bulk.NewSweeper(sink{}, 0, time.Minute, nil, slog.New(slog.DiscardHandler)),
@@ -110,9 +110,9 @@ var hostile = []struct{ client, server []byte }{
 // it has started.
 func checkHostile(t *testing.T, client, server []byte, seed uint64) {
 	t.Helper()
-	everyWay(func(ground bool) {
+	everyWay(func(by way) {
 		loader := newTestLoader()
-		talk{toServer: client, toClient: server, pieces: chop(seed), patience: 10 * time.Millisecond, loader: loader, ground: ground}.run(t)
+		talk{toServer: client, toClient: server, pieces: chop(seed), patience: 10 * time.Millisecond, loader: loader, by: by}.run(t)
 		loader.Close()
 	})
 }
@@ -134,14 +134,14 @@ func TestHostile(t *testing.T) {
 // server gets the whole of a COPY, and the client its tag.
 func TestStagedInProcess(t *testing.T) {
 	t.Parallel()
-	everyWay(func(ground bool) { checkStaged(t, ground) })
+	everyWay(func(by way) { checkStaged(t, by) })
 }
 
-func checkStaged(t *testing.T, ground bool) {
+func checkStaged(t *testing.T, by way) {
 	t.Helper()
 	c := hostile[0]
 	loader := newTestLoader()
-	atServer, atClient := talk{toServer: c.client, toClient: c.server, pieces: chop(5), patience: 10 * time.Second, loader: loader, ground: ground}.run(t)
+	atServer, atClient := talk{toServer: c.client, toClient: c.server, pieces: chop(5), patience: 10 * time.Second, loader: loader, by: by}.run(t)
 	loader.Close()
 	if text := string(atServer); !strings.Contains(text, "BEGIN; LOCK TABLE ONLY") || !strings.Contains(text, "copy t from stdin") || !strings.Contains(text, "a\nb\n") {
 		t.Errorf("the server got %q", text)

@@ -49,19 +49,7 @@ type insertTask struct {
 	rowDescription []byte
 	tag            string
 	rows           int64 // that the server says to have inserted
-}
-
-// lastInsert is what an INSERT leaves for the next one into the same table,
-// while no other statement comes between and the transaction goes on.
-type lastInsert struct {
-	schema, table string
-	columns       []string
-	insp          *rewrite.Inspection
-	// What the next one of the same shape, and in the same session's settings,
-	// needs besides; shape is nil where there is none such.
-	shape   *rewrite.InsertShape
-	opts    values.Options
-	encoder *values.Encoder
+	more           int64 // memory that was taken besides that for the message
 }
 
 // insertOptions say how the session's INSERTs are read. ok is false where they
@@ -174,29 +162,6 @@ func (s *session) onInsert() error {
 	return t.run(frame.HeaderLen + len(body))
 }
 
-// sameInsert returns a task for an INSERT that differs from the one before in its
-// rows alone, and whose rows are encoded already; nil where it is not that.
-func (s *session) sameInsert(body []byte) *insertTask {
-	l := s.last
-	sql, rest, ok := frame.CString(body)
-	if l == nil || l.shape == nil || !ok || len(rest) > 0 || s.unsynced || s.insertRest > 0 {
-		return nil
-	}
-	s.mu.Lock()
-	idle := s.atRest() && s.status == 'T'
-	opts, ok := s.insertOptions()
-	s.mu.Unlock()
-	limit := s.srv.cfg.InsertStageBytes
-	if !idle || !ok || opts != l.opts || limit >= 0 && int64(len(sql)) >= limit {
-		return nil
-	}
-	t := &insertTask{s: s, stmt: l.shape.Begin(sql), insp: l.insp, inBlock: true}
-	if t.stmt == nil || !t.encodeSame(l) {
-		return nil
-	}
-	return t
-}
-
 // newInsert judges the text of a Query.
 func (s *session) newInsert(body []byte) (*insertTask, rewrite.Reason) {
 	sql, rest, ok := frame.CString(body)
@@ -252,6 +217,7 @@ func (s *session) passInsert(reason rewrite.Reason) error {
 
 // run does what is left; size is the length of the client's message.
 func (t *insertTask) run(size int) error {
+	defer t.giveMore()
 	t.began = time.Now()
 	if t.out != nil {
 		return t.sent(t.send(), streamedRows, size)
@@ -358,10 +324,6 @@ func (t *insertTask) opening() *opening {
 	return &opening{s: t.s, schema: t.stmt.Schema, table: t.stmt.Table, inspect: t.stmt.InspectSQL(t.s.dialect()), inBlock: t.inBlock}
 }
 
-func (l *lastInsert) fits(stmt *rewrite.InsertStatement) bool {
-	return l.schema == stmt.Schema && l.table == stmt.Table && (l.columns == nil) == (stmt.Columns == nil) && slices.Equal(l.columns, stmt.Columns)
-}
-
 // pass relays the client's statement after an inspection.
 func (t *insertTask) pass(reason rewrite.Reason, size int) error {
 	if t.opened {
@@ -430,6 +392,9 @@ func (t *insertTask) reply(size int) []byte {
 	s := t.s
 	s.replays, s.coal.usual = 0, false
 	out := t.kept
+	if t.batch == nil && t.tag != "" {
+		out = frame.AppendString(out, 'C', t.tag)
+	}
 	if t.batch != nil {
 		out = t.batch.appendReplies(s.takeBuffer(), s.cr.Buffered(), t.rowDescription, t.kept, t.tag)
 		s.unsynced, s.executed = false, false

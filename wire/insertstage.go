@@ -21,6 +21,9 @@ func (t *insertTask) stageDecision(d rewrite.Decision, size int) (*rewrite.CopyS
 	if t.inBlock && t.insp.Sharding != nil {
 		return nil, d // no load is sequential
 	}
+	if !t.s.srv.loader.HasRoom(t.s.owner()) {
+		return nil, d
+	}
 	insp := *t.insp
 	insp.Columns = insp.Columns[:t.stmt.Targets()]
 	stmt := t.stmt.Copy(&insp)
@@ -44,7 +47,7 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 		}
 	}
 	load, err := s.srv.loader.Begin(s.ctx, bulk.Spec{
-		Statement: stmt, Inspection: t.insp, Decision: d, Started: t.began, InBlock: t.inBlock, Session: s.id,
+		Statement: stmt, Inspection: t.insp, Decision: d, Started: t.began, InBlock: t.inBlock, Session: s.id, Owner: s.owner(),
 	}, in)
 	if err != nil {
 		return err

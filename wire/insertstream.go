@@ -77,23 +77,6 @@ func (t *insertTask) appendReparse(out []byte) []byte {
 	return frame.Append(append(out, parse...), 'S', nil)
 }
 
-// encodeSame is encode for rows that go by COPY, and whose statement is known but
-// for them. It leaves an encoder for the next one of its kind.
-func (t *insertTask) encodeSame(l *lastInsert) bool {
-	out := frame.AppendString(t.s.takeBuffer(), 'Q', t.s.savepoint()+t.stmt.GuardSQL(t.insp)+"; "+t.stmt.RowsSQL(t.insp)+t.s.leave(afterInsert))
-	lexer := t.stmt.Lexer(l.opts)
-	rows := 0
-	out, err := appendRows(out, l.encoder, func(f func([]values.Cell) error) error {
-		return eachRow(lexer, func(cells []values.Cell) error { rows++; return f(cells) })
-	})
-	if err != nil || !l.shape.Ended(t.stmt, lexer, rows) {
-		t.s.giveBuffer(out)
-		return false
-	}
-	t.out, t.main, t.ready = out, 1, 1
-	return true
-}
-
 // eachRow calls f with the constants of each row.
 func (t *insertTask) eachRow(f func(cells []values.Cell) error) error {
 	s := t.s
@@ -145,10 +128,17 @@ func (t *insertTask) encodeRows(before, after string) error {
 	if err != nil {
 		return err
 	}
-	out := frame.AppendString(t.out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
-	t.out, err = appendRows(out, encoder, t.eachRow)
+	turner := t.turner()
+	if turner != nil && !t.encodeTurned(turner, encoder, before, after, t.eachRow) {
+		turner = nil
+		t.unturn()
+	}
+	if turner == nil {
+		out := frame.AppendString(t.out, 'Q', before+t.stmt.RowsSQL(t.insp)+after)
+		t.out, err = appendRows(out, encoder, t.eachRow)
+	}
 	if l := t.s.last; l != nil && t.batch == nil && t.stmt.Source == nil && t.s.shape.HasHead(t.stmt.SQL) {
-		l.shape, l.opts, l.encoder = t.s.shape, t.s.shapeOpts, encoder
+		l.shape, l.opts, l.encoder, l.turner = t.s.shape, t.s.shapeOpts, encoder, turner
 	}
 	return err
 }
@@ -284,7 +274,7 @@ func (t *insertTask) note(typ byte, body []byte) {
 }
 
 // complete notes the tag that is the client's: of the COPY, or of the INSERT. The
-// rows of a batch may go in several COPYs.
+// rows may go in several COPYs.
 func (t *insertTask) complete(body []byte) {
 	tag, _, _ := frame.CString(body)
 	switch {
@@ -299,9 +289,6 @@ func (t *insertTask) complete(body []byte) {
 
 func (t *insertTask) setTag(rows int64) {
 	t.rows, t.tag = rows, "INSERT 0 "+strconv.FormatInt(rows, 10)
-	if t.batch == nil {
-		t.kept = frame.AppendString(t.kept, 'C', t.tag)
-	}
 }
 
 // errCount: the server says that it took another number of rows than it was

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
 // onLoop is what a session needs to be relayed by an event loop. A session is
@@ -16,7 +17,7 @@ import (
 // has nothing to do but relay, and lands when something has to be done that is
 // not relaying, or that would block.
 type onLoop struct {
-	client, server *evloop.Conn
+	client, server evloop.Stream
 	// wake tells the client pump that the session has landed.
 	wake chan struct{}
 
@@ -32,7 +33,8 @@ type onLoop struct {
 	// the reply queue, but not written.
 	owed int
 	// down is what the client was not given yet of downSeen bytes at the front
-	// of the server's buffer, which are noted too.
+	// of the server's buffer, which are noted too. It may be empty where TLS has
+	// kept the rest.
 	down     []byte
 	downSeen int
 	joined   []byte // down's memory where it is not the buffer itself
@@ -89,6 +91,9 @@ func (s *session) awaitClient() error {
 	s.drive()
 	if s.flight != nil {
 		s.dropFlight() // the session ends
+	}
+	if err == nil {
+		err = o.server.Flush()
 	}
 	if err == nil && o.owed > 0 {
 		err = s.writeServer(s.cr.Buffered()[:o.owed])
@@ -149,13 +154,17 @@ func (s *session) drive() {
 func (s *session) takeOff() {
 	o := s.on
 	o.pump, o.aloft = false, true
-	// What is left over in the server's buffer would wait for more.
-	if !s.relayDown() {
-		s.land()
-	} else if o.client.Attach(s) != nil || o.server.Attach(s) != nil {
+	if o.client.Attach(s) != nil || o.server.Attach(s) != nil {
 		o.ended = true
 		s.land()
+		return
 	}
+	// What is left over in a buffer would wait for more.
+	if !s.relayDown() || o.client.More() && !s.loopUp() || o.server.More() && !s.loopDown() {
+		s.land()
+		return
+	}
+	s.rest()
 }
 
 // land ends what the loop does for the session. It holds o.mu.
@@ -167,7 +176,7 @@ func (s *session) land() {
 }
 
 // Ready implements evloop.Handler.
-func (s *session) Ready(c *evloop.Conn, readable, _ bool) {
+func (s *session) Ready(c evloop.Stream, readable, _ bool) {
 	o := s.on
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -185,6 +194,25 @@ func (s *session) Ready(c *evloop.Conn, readable, _ bool) {
 	}
 	if !ok {
 		s.land()
+		return
+	}
+	s.rest()
+}
+
+// rest leaves the buffers to others, for as long as nothing is in them.
+func (s *session) rest() {
+	s.cr.Rest()
+	s.sr.Rest()
+}
+
+// take reads what is there into a buffer.
+func take(c evloop.Stream, r *frame.Reader) error {
+	for {
+		n, err := c.TryRead(r.Room())
+		r.Took(n)
+		if err != nil || !c.More() {
+			return err
+		}
 	}
 }
 
@@ -192,10 +220,11 @@ func (s *session) Ready(c *evloop.Conn, readable, _ bool) {
 // pump has to go on. It holds o.mu.
 func (s *session) loopUp() bool {
 	o := s.on
-	n, err := o.client.TryRead(s.cr.Room())
-	s.cr.Took(n)
-	if err != nil {
-		return s.loopFailed(err)
+	had := len(s.cr.Buffered())
+	if err := take(o.client, s.cr); err != nil && !s.loopFailed(err) {
+		return false
+	} else if len(s.cr.Buffered()) == had {
+		return true
 	}
 	if s.inserts != nil {
 		return s.loopRun()
@@ -216,10 +245,11 @@ func (s *session) loopUp() bool {
 
 // loopDown is loopUp for what the server has sent.
 func (s *session) loopDown() bool {
-	n, err := s.on.server.TryRead(s.sr.Room())
-	s.sr.Took(n)
-	if err != nil {
-		return s.loopFailed(err)
+	had := len(s.sr.Buffered())
+	if err := take(s.on.server, s.sr); err != nil && !s.loopFailed(err) {
+		return false
+	} else if len(s.sr.Buffered()) == had {
+		return true
 	}
 	if s.flight != nil {
 		return s.flightDown()
@@ -284,10 +314,14 @@ func (w *walked) join(p []byte, memory *[]byte) []byte {
 // finishDown writes what the loop could not.
 func (s *session) finishDown() error {
 	o := s.on
-	if o == nil || o.downSeen == 0 && len(o.down) == 0 {
+	if o == nil {
 		return nil
 	}
-	err := s.writeClient(o.down)
+	err := o.client.Flush()
+	if err != nil || o.downSeen == 0 && o.down == nil {
+		return err
+	}
+	err = s.writeClient(o.down)
 	seen := o.downSeen
 	o.down, o.downSeen = nil, 0
 	settleAll(s.relayed(seen))

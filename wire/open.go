@@ -18,6 +18,7 @@ type opening struct {
 	inspect       string // the SQL
 	inBlock       bool   // the client is inside a transaction block of its own
 	alone         bool   // the statement lets nobody else write into the table
+	freeze        bool   // it fails behind a savepoint that stays
 	// failed is the server's error where run has found nothing because of it.
 	failed *pgerr.Error
 }
@@ -60,7 +61,7 @@ func (o *opening) run() (*rewrite.Inspection, error) {
 // inspectRouting asks for the rest about a table that has a routing table. Where
 // the answer cannot be read, the inspection's Routing still has a Problem.
 func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
-	if insp.Routing == nil || !insp.Dialect().Routes() {
+	if insp.Routing == nil {
 		return nil
 	}
 	results, err := in.Exec(s.ctx, insp.RoutingSQL())
@@ -95,7 +96,11 @@ func (o *opening) read(in *injector) (row, sharding string, err error) {
 	if o.alone {
 		lock = bulk.LockAlone(o.schema, o.table)
 	}
-	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock, o.s.leave("")))
+	after := o.s.leave("")
+	if o.freeze {
+		after = ""
+	}
+	results, err := in.Exec(o.s.ctx, bulk.Open(o.s.declaring(d)+lock, inspect, o.inBlock, after))
 	o.s.declared = err == nil
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		e = e.With('P', "") // a position in our text

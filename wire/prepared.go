@@ -76,8 +76,12 @@ type preparedInsert struct {
 	// inOrder: the rows are $1, $2 and so on. Then binaryRows, for the columns of
 	// insp, makes rows in binary, unless textOnly says that a value had no form.
 	inOrder, textOnly bool
-	insp              *rewrite.Inspection
-	binaryRows        *values.BinaryRows
+	// turner makes rows in binary of what is known as text, unless unturned says
+	// that a value had no form.
+	turner     *turner
+	unturned   bool
+	insp       *rewrite.Inspection
+	binaryRows *values.BinaryRows
 }
 
 // maxPrepared and maxPreparedSize bound how many statements one session is

@@ -259,7 +259,7 @@ var errNoInspection = errors.New("the inspection returned no row")
 // found if it is a routed one and the role may insert all the same: with rights to
 // some columns only. Else the server says what is wrong.
 func (s *session) routedUnlocked(inspect string) (*rewrite.Inspection, error) {
-	if s.txStatus() == 'E' || !s.dialect().Routes() {
+	if s.txStatus() == 'E' {
 		return nil, nil
 	}
 	in := s.inject()
@@ -317,7 +317,7 @@ func (t *insertTask) runText(a *rewrite.AnyText, sql []byte, size int) error {
 	}
 	var parts []seriesPart
 	series := a.Series(t.inBlock, set.Has)
-	if series != nil {
+	if series != nil && (t.s.dialect() == rewrite.Current || !a.BeginsLate(t.inBlock)) {
 		parts = t.s.seriesParts(series, sql)
 	}
 	if parts != nil && !series.Settled {

@@ -24,7 +24,7 @@ func (r *routedInsert) tryStage() (failed *pgerr.Error, err error) {
 		return nil, values.Pass(d.Reason)
 	}
 	load, err := s.srv.loader.Begin(s.ctx, bulk.Spec{
-		Statement: stmt, Inspection: &insp, Decision: d, Started: t.began, InBlock: true, Session: s.id,
+		Statement: stmt, Inspection: &insp, Decision: d, Started: t.began, InBlock: true, Session: s.id, Owner: s.owner(),
 	}, r.in)
 	if e := pgerr.As(err); e != nil && !e.IsFatal() {
 		return e, nil

@@ -249,7 +249,7 @@ func (srv *Server) runSession(ctx context.Context, est *handshake.Established, l
 		if srv.cfg.Known != nil {
 			known, ended := srv.cfg.Known(est.Database)
 			s.known, s.routeSmall = known, srv.cfg.RouteSmall && srv.loader != nil
-			if srv.cfg.RouteReads && s.dialect().Routes() {
+			if srv.cfg.RouteReads && s.dialect().RoutesReads() {
 				s.reads.known = known
 			}
 			defer ended()

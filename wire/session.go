@@ -163,6 +163,7 @@ func newSession(srv *Server, id uint64, est *handshake.Established) *session {
 		}
 	}
 	s.cr.SetPool(&srv.buffers)
+	s.sr.SetPool(&srv.buffers)
 	return s
 }
 

@@ -41,8 +41,8 @@ var conversations = []struct{ client, server []byte }{
 // checkRelay: without a loader, what one side sends is what the other gets.
 func checkRelay(t *testing.T, client, server []byte, seed uint64) {
 	t.Helper()
-	everyWay(func(ground bool) {
-		atServer, atClient := talk{toServer: client, toClient: server, pieces: chop(seed), ground: ground}.run(t)
+	everyWay(func(by way) {
+		atServer, atClient := talk{toServer: client, toClient: server, pieces: chop(seed), by: by}.run(t)
 		if !wholeOnly(client, atServer) {
 			t.Errorf("the server got %q of %q", atServer, client)
 		}
@@ -67,8 +67,8 @@ func TestRelayMuch(t *testing.T) {
 	data := bytes.Repeat(frame.Append(nil, 'd', bytes.Repeat([]byte("0123456789"), 777)), 2000)
 	client := append(frames("Qcopy t from stdin$"), data...)
 	server := append(frames("G$$$"), bytes.Repeat(frames("N$", "D"+strings.Repeat("x", 3000)), 2000)...)
-	everyWay(func(ground bool) {
-		atServer, atClient := talk{toServer: client, toClient: server, pieces: chop(5), ground: ground}.run(t)
+	everyWay(func(by way) {
+		atServer, atClient := talk{toServer: client, toClient: server, pieces: chop(5), by: by}.run(t)
 		if !bytes.Equal(atServer, client) || !bytes.Equal(atClient, server) {
 			t.Errorf("%d of %d bytes to the server, %d of %d to the client", len(atServer), len(client), len(atClient), len(server))
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // benchChunk is what most drivers send as one CopyData message.
@@ -99,6 +101,7 @@ func BenchmarkScan(b *testing.B) {
 				data, rows := benchData(v.format.Format, v.row)
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
+				report := testenv.CPURate(b, len(data))
 				for b.Loop() {
 					s, err := New(v.format)
 					if err != nil {
@@ -109,6 +112,7 @@ func BenchmarkScan(b *testing.B) {
 						b.Fatal(at, err)
 					}
 				}
+				report()
 			})
 		}
 	}

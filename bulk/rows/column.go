@@ -23,7 +23,14 @@ type Column struct {
 // may have been called by then. Where the server takes the data of which Values
 // returns nil, it has read the same values.
 func (c *Column) Values(data []byte, take func(value []byte) error) error {
-	r := &columnReader{Column: c, p: data, take: take}
+	return c.Rows(data, func([]byte) error { return nil }, func(value, _ []byte) error { return take(value) })
+}
+
+// Rows is Values that gives the bytes of each row, too, with the end of its line, and
+// those of what comes before the rows to head: header lines, one by one, or the header
+// of binary data.
+func (c *Column) Rows(data []byte, head func(line []byte) error, take func(value, row []byte) error) error {
+	r := &columnReader{Column: c, p: data, head: head, take: take}
 	switch {
 	case c.At < 0:
 		return ErrIrregular
@@ -55,7 +62,8 @@ type columnReader struct {
 	value         []byte // of the line at hand, in buf where it is not in p
 	found         bool
 	buf           []byte
-	take          func([]byte) error
+	head          func([]byte) error
+	take          func(value, row []byte) error
 }
 
 // lines reads text and csv, whose lines line reads up to the end of each.
@@ -68,16 +76,20 @@ func (r *columnReader) lines(line func() bool) error {
 			return ErrIrregular
 		}
 		r.value, r.found = nil, false
+		start := r.i
 		if !line() {
 			return ErrIrregular
 		}
 		if n < r.HeaderLines {
+			if err := r.head(r.p[start:r.i]); err != nil {
+				return err
+			}
 			continue
 		}
 		if !r.found {
 			return ErrIrregular
 		}
-		if err := r.take(r.value); err != nil {
+		if err := r.take(r.value, r.p[start:r.i]); err != nil {
 			return err
 		}
 	}
@@ -253,8 +265,12 @@ func (r *columnReader) binary() error {
 	if uint64(extension) > uint64(len(r.p)-headerLen) {
 		return ErrIrregular
 	}
+	if err := r.head(r.p[:headerLen+int(extension)]); err != nil {
+		return err
+	}
 	r.p = r.p[headerLen+int(extension):]
 	for len(r.p) > 0 {
+		row := r.p
 		if len(r.p) < 2 {
 			return ErrIrregular
 		}
@@ -266,7 +282,7 @@ func (r *columnReader) binary() error {
 		case n <= r.At || r.Columns > 0 && n != r.Columns || !r.tuple(n):
 			return ErrIrregular
 		}
-		if err := r.take(r.value); err != nil {
+		if err := r.take(r.value, row[:len(row)-len(r.p)]); err != nil {
 			return err
 		}
 	}

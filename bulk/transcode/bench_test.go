@@ -3,8 +3,9 @@ package transcode
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // benchSettings are those of a server as it comes.
@@ -23,16 +24,6 @@ func benchRow(i int) []string {
 
 const benchRows = 5000
 
-// cpuSeconds is what the process used: a busy machine says little by the clock.
-func cpuSeconds(b *testing.B) float64 {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return float64(u.Utime.Sec+u.Stime.Sec) + float64(u.Utime.Usec+u.Stime.Usec)/1e6
-}
-
 func benchmark(b *testing.B, cols []Column, f Format, row func(i int) string) {
 	b.Helper()
 	for i := range cols {
@@ -50,13 +41,13 @@ func benchmark(b *testing.B, cols []Column, f Format, row func(i int) string) {
 	dst := make([]byte, 0, 4*len(chunk))
 	b.SetBytes(int64(len(chunk)))
 	b.ReportAllocs()
-	begin := cpuSeconds(b)
+	report := testenv.CPURate(b, len(chunk))
 	for b.Loop() {
 		if _, n, err := t.Append(dst, chunk); n != benchRows || err != nil {
 			b.Fatal(n, err)
 		}
 	}
-	b.ReportMetric(float64(len(chunk))*float64(b.N)/1e6/(cpuSeconds(b)-begin), "MB/cpu-s")
+	report()
 }
 
 func BenchmarkRows(b *testing.B) {

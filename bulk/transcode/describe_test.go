@@ -52,16 +52,10 @@ func TestDescribe(t *testing.T) {
 	if _, err := o.conn.Exec(t.Context(), change); err != nil {
 		t.Fatal(err)
 	}
-	var row []byte
-	if err := o.conn.QueryRow(t.Context(), "SELECT 'a'::regclass::oid").Scan(&o.column.ElementOID); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.conn.QueryRow(t.Context(), DescribeSQL(o.column.ElementOID)).Scan(&row); err != nil {
-		t.Fatal(err)
-	}
-	cols, s, err := Describe(row, []string{"u", `é " x`, "n", "v"})
-	if err != nil || len(cols) != 4 {
-		t.Fatal(cols, err)
+	d := o.describe(t, "'a'::regclass", "u", `é " x`, "n", "v")
+	cols, s := d.Columns, d.Settings
+	if len(cols) != 4 {
+		t.Fatal(cols)
 	}
 	list := cols[1]
 	if cols[0].Base != oidUUID || list.Base != 1015 || list.ElementOID != oidVarchar || list.Element.Base != oidVarchar || list.Typmod != 11 || cols[2].Base != 0 || cols[3].Base != oidInt4 {
@@ -70,7 +64,43 @@ func TestDescribe(t *testing.T) {
 	if s.TimeZone != "Asia/Kolkata" || s.ArrayNulls || s.Version/10000 < 14 || s.ServerEncoding != "UTF8" || s.Abbreviations != "Default" || s.IntervalStyle != "postgres" {
 		t.Errorf("%+v", s)
 	}
-	if _, _, err := Describe([]byte("{"), nil); err == nil {
+	if _, err := Describe([]byte("{"), nil); err == nil {
 		t.Error("half a row is read")
+	}
+}
+
+// TestDescribeCode: what could tell the client something, or draw numbers, is known.
+func TestDescribeCode(t *testing.T) {
+	t.Parallel()
+	const before = `CREATE FUNCTION loud(int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE NOTICE '%', $1; RETURN $1; END$$;
+		CREATE FUNCTION less(int, int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT $1 < $2';
+		CREATE OPERATOR <<<< (LEFTARG = int, RIGHTARG = int, FUNCTION = less);
+		CREATE DOMAIN small AS int CHECK (VALUE < 10); CREATE DOMAIN loudly AS int CHECK (loud(VALUE) < 10); CREATE SEQUENCE s`
+	for definition, want := range map[string]struct{ code, draws bool }{
+		"(v int CHECK (v > 0), w small)":                      {},
+		"(v int, w timestamptz DEFAULT now())":                {},
+		"(v int PRIMARY KEY, w serial)":                       {draws: true},
+		"(v int, w int GENERATED ALWAYS AS IDENTITY)":         {draws: true},
+		"(v int, w int DEFAULT 10 - nextval('s'))":            {draws: true},
+		"(w int, v serial)":                                   {},
+		"(v int, w int DEFAULT loud(1))":                      {code: true},
+		"(v int, CHECK (loud(v) > 0))":                        {code: true},
+		"(v int, CHECK (1 <<<< v))":                           {code: true},
+		"(v loudly)":                                          {code: true},
+		"(v loudly[])":                                        {code: true},
+		"(v int, w int GENERATED ALWAYS AS (loud(v)) STORED)": {code: true},
+		"(v int); CREATE INDEX ON x (loud(v))":                {code: true},
+		"(v int); CREATE INDEX ON x (v) WHERE loud(v) > 0":    {code: true},
+		"(v int) PARTITION BY LIST (loud(v))":                 {code: true},
+		"(v int) PARTITION BY LIST (v); CREATE TABLE y PARTITION OF x (CHECK (loud(v) > 0)) DEFAULT": {code: true},
+		"(v int) PARTITION BY LIST (v); CREATE TABLE y PARTITION OF x DEFAULT":                       {},
+	} {
+		t.Run(definition, func(t *testing.T) {
+			t.Parallel()
+			o := newOracle(t, "int", before, "CREATE TABLE x "+definition)
+			if d := o.describe(t, "'public.x'::pg_catalog.regclass", "v"); d.UserCode != want.code || d.Draws != want.draws {
+				t.Errorf("code %v, draws %v", d.UserCode, d.Draws)
+			}
+		})
 	}
 }

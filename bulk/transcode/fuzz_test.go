@@ -52,7 +52,7 @@ func FuzzChunks(f *testing.F) {
 		if err != nil && (!errors.As(err, &fallback) || fallback.Row != rows) {
 			t.Fatalf("%d rows: %v", rows, err)
 		}
-		if !bytes.HasPrefix(out, []byte("before")) || len(out)-6 > maxGrowth*(len(data)+1) {
+		if !bytes.HasPrefix(out, []byte("before")) || len(out)-6 > MaxGrowth*(len(data)+1) {
 			t.Fatalf("%q", out)
 		}
 		for cut := range data {

@@ -3,6 +3,7 @@ package transcode
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type oracle struct {
 	format   Format
 	// single: values come one by one, and not in lines.
 	single bool
+	// kind, unless empty, is that of a foreign table by which binary files are read.
+	kind string
 }
 
 // newOracle makes two tables with a column of the type, after the statements.
@@ -48,19 +51,21 @@ func newOracle(t testing.TB, kind string, statements ...string) *oracle {
 // read asks for the type and the settings of the session.
 func (o *oracle) read(t testing.TB) {
 	t.Helper()
-	var table uint32
-	if err := o.conn.QueryRow(t.Context(), "SELECT 'a'::regclass::oid").Scan(&table); err != nil {
-		t.Fatal(err)
-	}
+	d := o.describe(t, "'a'::regclass", "v")
+	o.column, o.settings = d.Columns[0], d.Settings
+}
+
+func (o *oracle) describe(t testing.TB, table string, columns ...string) Description {
+	t.Helper()
 	var row []byte
 	if err := o.conn.QueryRow(t.Context(), DescribeSQL(table)).Scan(&row); err != nil {
 		t.Fatal(err)
 	}
-	cols, s, err := Describe(row, []string{"v"})
+	d, err := Describe(row, columns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.column, o.settings = cols[0], s
+	return d
 }
 
 // line writes a row of a value in o's format.
@@ -142,7 +147,12 @@ func (o *oracle) load(ctx context.Context, table, options string, rows [][]byte)
 	if options == "(FORMAT binary)" {
 		data = []byte(Header + string(data) + Trailer)
 	}
-	_, err = o.conn.PgConn().CopyFrom(ctx, bytes.NewReader(data), "COPY "+table+" FROM STDIN "+options)
+	if table == "b" && o.kind != "" {
+		_, err = o.conn.PgConn().Exec(ctx, fmt.Sprintf(`CREATE FOREIGN TABLE f (n int, v %s) SERVER files OPTIONS (format 'binary',
+			program 'echo %s | base64 -d'); INSERT INTO b SELECT * FROM f; DROP FOREIGN TABLE f`, o.kind, base64.StdEncoding.EncodeToString(data))).ReadAll()
+	} else {
+		_, err = o.conn.PgConn().CopyFrom(ctx, bytes.NewReader(data), "COPY "+table+" FROM STDIN "+options)
+	}
 	var pgErr *pgconn.PgError
 	if !errors.As(err, &pgErr) {
 		return -1, err

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// maxGrowth is how many bytes at most become of one: an array of one short
+// MaxGrowth is how many bytes at most become of one: an array of one short
 // number, alone on its line.
-const maxGrowth = 10
+const MaxGrowth = 10
 
 // Limits bound what Ordered takes.
 type Limits struct {
@@ -22,6 +22,15 @@ type Limits struct {
 	// counts with the most that may become of it; one that is too long for that
 	// goes alone.
 	Memory int64
+	// Slots, unless nil, are shared with others: a worker holds one while it turns a
+	// chunk.
+	Slots Slots
+}
+
+// Slots are taken and given back one by one.
+type Slots interface {
+	Acquire(ctx context.Context, n int64) error
+	Release(n int64)
 }
 
 // Block is a chunk and its rows.
@@ -50,6 +59,7 @@ type job struct {
 func Ordered(ctx context.Context, t *Transcoder, limits Limits, next func(context.Context) ([]byte, error), emit func(context.Context, Block) error) error {
 	o := ordered{
 		memory: semaphore.NewWeighted(max(limits.Memory, 1)),
+		slots:  limits.Slots,
 		limit:  max(limits.Memory, 1),
 		work:   make(chan *job),
 		// So many may be ready before the one that is to be emitted next.
@@ -59,7 +69,7 @@ func Ordered(ctx context.Context, t *Transcoder, limits Limits, next func(contex
 	g.Go(func() error { return o.read(ctx, next) })
 	for range max(limits.Workers, 1) {
 		mine := t.Clone()
-		g.Go(func() error { return o.turn(mine) })
+		g.Go(func() error { return o.turn(ctx, mine) })
 	}
 	g.Go(func() error { return o.emit(ctx, emit) })
 	return g.Wait()
@@ -68,6 +78,7 @@ func Ordered(ctx context.Context, t *Transcoder, limits Limits, next func(contex
 // ordered is what the goroutines of one call share.
 type ordered struct {
 	memory *semaphore.Weighted
+	slots  Slots
 	limit  int64
 	work   chan *job
 	order  chan *job
@@ -86,7 +97,7 @@ func (o *ordered) read(ctx context.Context, next func(context.Context) ([]byte, 
 		if err != nil {
 			return err
 		}
-		j := &job{Block: Block{Chunk: chunk}, weight: min(o.limit, (1+maxGrowth)*int64(len(chunk))), done: make(chan struct{})}
+		j := &job{Block: Block{Chunk: chunk}, weight: min(o.limit, (1+MaxGrowth)*int64(len(chunk))), done: make(chan struct{})}
 		if err := o.memory.Acquire(ctx, j.weight); err != nil {
 			return err
 		}
@@ -101,13 +112,21 @@ func (o *ordered) read(ctx context.Context, next func(context.Context) ([]byte, 
 }
 
 // turn is a worker.
-func (o *ordered) turn(t *Transcoder) error {
+func (o *ordered) turn(ctx context.Context, t *Transcoder) error {
 	for j := range o.work {
+		if o.slots != nil {
+			if err := o.slots.Acquire(ctx, 1); err != nil {
+				return err
+			}
+		}
 		var dst []byte
 		if p, ok := o.spare.Get().(*[]byte); ok {
 			dst = (*p)[:0]
 		}
 		j.Data, j.Rows, j.err = t.Append(dst, j.Chunk)
+		if o.slots != nil {
+			o.slots.Release(1)
+		}
 		close(j.done)
 	}
 	return nil

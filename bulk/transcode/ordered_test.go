@@ -78,7 +78,7 @@ func TestOrderedMemory(t *testing.T) {
 	tr := newText(t, oidInt8)
 	chunk := bytes.Repeat([]byte("1\n"), 500)
 	const chunks = 100
-	limits := Limits{Workers: 50, Memory: int64(4 * (1 + maxGrowth) * len(chunk))}
+	limits := Limits{Workers: 50, Memory: int64(4 * (1 + MaxGrowth) * len(chunk))}
 	var given, emitted, most atomic.Int64
 	next := func(context.Context) ([]byte, error) {
 		if given.Load() == chunks {
@@ -92,7 +92,7 @@ func TestOrderedMemory(t *testing.T) {
 		for given.Load() < min(chunks, emitted.Load()+5) {
 			runtime.Gosched()
 		}
-		if len(b.Data) > maxGrowth*len(chunk) {
+		if len(b.Data) > MaxGrowth*len(chunk) {
 			t.Errorf("%d bytes became %d", len(chunk), len(b.Data))
 		}
 		emitted.Add(1)

@@ -61,9 +61,23 @@ func TestServer(t *testing.T) {
 				}
 				sum.add(o.all(t, r, append(slices.Clone(c.list), others...)))
 			}
+			o.read(t)
+			sum.add(o.foreign(t, r, c.kind, append(o.make(t, c.made[0], 40), sample(r, c.list, min(len(c.list), 60))...)))
 			t.Logf("of what it makes %+v, of the rest %+v", first, sum)
 		})
 	}
+}
+
+// foreign compares what the server reads of a file by a foreign table, as external
+// tables do.
+func (o *oracle) foreign(t *testing.T, r *rand.Rand, kind string, values []string) found {
+	t.Helper()
+	if _, err := o.conn.Exec(t.Context(), "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw"); err != nil {
+		t.Fatal(err)
+	}
+	o.kind = kind
+	defer func() { o.kind = "" }()
+	return o.all(t, r, values)
 }
 
 func (f *found) add(g found) {

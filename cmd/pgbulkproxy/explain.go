@@ -25,6 +25,7 @@ import (
 type explainCmd struct {
 	DSN    string `name:"dsn" help:"Database and role that the client would use." required:"" placeholder:"DSN"`
 	Engine string `help:"The proxy's engine: auto, ${engines}." default:"auto"`
+	Method string `help:"The proxy's load.method: ${enum}." default:"auto" enum:"auto,external,copy"`
 	JSON   bool   `name:"json" help:"Print JSON."`
 	SQL    string `arg:"" name:"sql" help:"The statement."`
 }
@@ -47,6 +48,8 @@ type explanation struct {
 	whole bool
 	// read: it goes like that with routing.reads only.
 	read bool
+	// unread: it passes because nobody would read its rows in S3.
+	unread bool
 }
 
 // Run implements the command.
@@ -61,7 +64,7 @@ func (c *explainCmd) Run(a *app) error {
 		if err != nil {
 			return fmt.Errorf("explain: %w", err)
 		}
-		x, err := explain(ctx, conn, e, c.SQL)
+		x, err := explain(ctx, conn, e, c.prefer(), c.SQL)
 		if err != nil {
 			return fmt.Errorf("explain: %w", err)
 		}
@@ -77,8 +80,19 @@ func (c *explainCmd) Run(a *app) error {
 	})
 }
 
+// prefer is load.method as Classify has it.
+func (c *explainCmd) prefer() rewrite.Method {
+	switch c.Method {
+	case config.MethodExternal:
+		return rewrite.MethodExternal
+	case config.MethodCopy:
+		return rewrite.MethodCopy
+	}
+	return rewrite.MethodNone
+}
+
 // explain takes the steps that a session takes.
-func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql string) (*explanation, error) {
+func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, prefer rewrite.Method, sql string) (*explanation, error) {
 	if rewrite.Prefilter([]byte(sql)) == rewrite.KindInsert {
 		return explainInsert(ctx, conn, e, sql)
 	}
@@ -108,7 +122,12 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if x.Decision == rewrite.Refuse {
 		return x, nil
 	}
-	d := rewrite.Classify(stmt, in, e.Caps().ForClassify())
+	caps := e.Caps().ForClassify()
+	caps.Prefer = prefer
+	d := rewrite.Classify(stmt, in, caps)
+	if !in.Installed && d.CopyOnly(in) && !d.Transcodable(stmt, in) {
+		d, x.unread = d.Relayed(), true
+	}
 	x.Decision, x.Method, x.Reason = d.Way, d.Method, d.Reason
 	if d.Refusal != nil {
 		x.Detail = d.Refusal.Error()
@@ -141,7 +160,7 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 	if err != nil {
 		return nil, nil, err
 	}
-	if in.Routing != nil && in.Dialect().Routes() {
+	if in.Routing != nil {
 		results, err := conn.Exec(ctx, in.RoutingSQL()).ReadAll()
 		if err != nil {
 			return nil, nil, plainError(err)
@@ -247,6 +266,8 @@ func (x *explanation) writeText(w io.Writer) error {
 	case x.whole:
 	case x.Routing != nil && x.Routing.Routes > 0:
 		// However small it is, its rows are placed.
+	case x.unread:
+		b.WriteString("With sweep.keep = always it is staged, so that its rows are in S3 as well.\n")
 	case x.read:
 		b.WriteString("With routing.reads = on; else the statement is relayed, and sees the main table alone.\n")
 	case x.Decision == rewrite.Stream:

@@ -74,6 +74,9 @@ func (routingEnableCmd) Help() string {
 // Run implements the command.
 func (c *routingEnableCmd) Run(a *app) error {
 	return c.use(a, "enable", func(ctx context.Context, conn *pgx.Conn) error {
+		if err := routing.Manages(conn); err != nil {
+			return err
+		}
 		installed, err := routing.Installed(ctx, conn)
 		if err != nil {
 			return err

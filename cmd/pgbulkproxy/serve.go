@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 
@@ -42,6 +44,24 @@ type settingFlags struct {
 // own 100 the peak of a long COPY is a third higher, and grows with its length.
 const gcPercent = 40
 
+// spare is how many goroutines may run beside those that keep a processor busy each
+// (limits.workers). Without them the event loop, when it has something to relay,
+// waits for a goroutine of a load to give its place up, which on a machine where
+// others want the processors too takes tens of milliseconds; the kernel lets a
+// thread that has slept in at once.
+const spare = 6
+
+// spareThreads makes room for them, and says how many processors there are before
+// that hides it.
+func spareThreads(cfg *config.Config) {
+	cores := runtime.GOMAXPROCS(0)
+	cfg.Limits.Workers = cmp.Or(cfg.Limits.Workers, cores)
+	cfg.Load.TranscodeWorkers = cmp.Or(cfg.Load.TranscodeWorkers, max(cores/2, 1))
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(cores + spare)
+	}
+}
+
 // Help implements kong.HelpProvider.
 func (serveCmd) Help() string {
 	return "Settings come from defaults, --config, PGBULK_… variables, flags and --set, the later winning.\n" +
@@ -58,6 +78,7 @@ func (s *serveCmd) Run(a *app) error {
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}
+	spareThreads(&cfg)
 	log := a.newLogger(cfg.Log)
 	log.Debug("settings other than default", "config", cfg)
 	return a.untilSignal(func(ctx context.Context) error {

@@ -23,7 +23,7 @@ func (citus) Caps() engine.Caps {
 	return engine.Caps{
 		External:      true,
 		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
-		Slow:          []rewrite.Format{rewrite.FormatBinary},
+		Slow:          []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary}, // docs/engines.md
 		InstallNeeded: true,
 		Transactional: true,
 		InSession:     true,
@@ -54,7 +54,10 @@ const (
 // AroundInstall implements engine.Installer: schema pgbulk, its functions and
 // its secret stay on the coordinator, and so does what the functions make.
 func (citus) AroundInstall() (before, after string) {
-	for _, f := range []string{"check_current(oid, text)", "make_table(jsonb, text)", "close_file(text, text, text)"} {
+	for _, f := range []string{
+		"check_current(oid, text)", "make_table(jsonb, text)", "close_file(text, text, text)",
+		"make_runner(text, text)", "check_left_behind()", "finish_import(text, bigint[])",
+	} {
 		after += "ALTER FUNCTION pgbulk." + f + everywhere
 	}
 	return local, after

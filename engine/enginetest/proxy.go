@@ -55,11 +55,19 @@ func RunProxy(t *testing.T, c ProxyConfig) {
 	for seed := range uint64(randomBlocks) {
 		t.Run(fmt.Sprintf("random block %d", seed), func(t *testing.T) {
 			t.Parallel()
-			if transactional(c.Caps) {
-				randomBlock(seed, c.Caps).run(t, c)
+			if !transactional(c.Caps) {
+				t.Skip("the engine's flags (Caps) do not promise transactions")
 			}
+			randomBlock(seed, c.Caps).run(t, c)
 		})
 	}
+	t.Run("routed tables", func(t *testing.T) {
+		t.Parallel()
+		if why := c.Except["routed tables"]; why != "" {
+			t.Skip(why)
+		}
+		proxyRouted(t, c)
+	})
 	t.Run("cancel", func(t *testing.T) { t.Parallel(); proxyCancel(t, c) })
 	t.Run("side by side", func(t *testing.T) { t.Parallel(); proxySideBySide(t, c) })
 }

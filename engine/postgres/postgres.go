@@ -30,7 +30,7 @@ func (postgres) Caps() engine.Caps {
 	return engine.Caps{
 		External:      true,
 		Formats:       []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary},
-		Slow:          []rewrite.Format{rewrite.FormatBinary}, // docs/decisions.md
+		Slow:          []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV, rewrite.FormatBinary}, // docs/decisions.md
 		InstallNeeded: true,
 		Transactional: true,
 		InSession:     true,

@@ -16,8 +16,8 @@ var edges = map[string][]string{
 	// The one place where everything is put together.
 	"internal/proxy": {"wire", "wire/handshake", "bulk", "gpfdist", "rewrite", "engine", "engine/check", "engine/registry", "engine/sealed", "store", "store/embedded", "checkpoint", "routing", "internal/config", "internal/install", "internal/loaderconfig", "internal/pgerr", "internal/s3conf"},
 
-	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "rewrite", "rewrite/values", "internal/pgerr"},
-	"wire/handshake": {"wire/frame", "internal/pgerr"},
+	"wire":           {"wire/evloop", "wire/frame", "wire/handshake", "bulk", "bulk/transcode", "rewrite", "rewrite/values", "internal/pgerr"},
+	"wire/handshake": {"wire/evloop", "wire/frame", "internal/pgerr"},
 	"wire/evloop":    {},
 	"wire/frame":     {},
 

@@ -49,6 +49,7 @@ type Config struct {
 	UpstreamTLS UpstreamTLS
 	Stage       Stage
 	StoreLimit  StoreLimit
+	Limits      Limits
 	Insert      Insert
 	Routing     Routing
 	Load        LoadConfig
@@ -129,6 +130,26 @@ type StoreLimit struct {
 	Puts int
 }
 
+// Limits bound what loads take at a time. Whose they are: of the role that the client
+// has logged in as, and of its database. 0 is no limit.
+type Limits struct {
+	// Loads is how many run, over all sessions. Default 0.
+	Loads int
+	// Workers is how many processors work on the bytes of loads. Default 0: as many
+	// as there are.
+	Workers int
+	// Role and Database are what each role, and each database, may have of it.
+	Role, Database OwnLimits
+}
+
+// OwnLimits are those of one role or database. 0 is no limit.
+type OwnLimits struct {
+	// Loads, Uploads and Workers are numbers. Default 0.
+	Loads, Uploads, Workers int
+	// MemoryBytes is for files; what is beyond it is spooled. Default 0.
+	MemoryBytes int64
+}
+
 // Greenplum configures how engine greenplum has the segments read.
 type Greenplum struct {
 	// Reader is auto (as Load.Method says), copy, s3 or gpfdist. Default auto.
@@ -141,6 +162,8 @@ type Greenplum struct {
 	// GpfdistListen is the HOST:PORT where they pull rows by the gpfdist protocol,
 	// and GpfdistAdvertise where they reach it. Empty: they don't; GpfdistListen.
 	GpfdistListen, GpfdistAdvertise string
+	// GpfdistTimeout is how long the segments may take none of the rows.
+	GpfdistTimeout time.Duration
 	// Segments are the networks that the segments come from, with commas between.
 	// Empty: any.
 	Segments string
@@ -207,8 +230,11 @@ type LoadConfig struct {
 	// external or copy. Default auto.
 	Method string
 	// Transcode: text and csv go to the server as COPY binary where that is the
-	// same. Default off.
+	// same. Default on.
 	Transcode bool
+	// TranscodeWorkers is how many processors that may use; 0 is half of them.
+	// Default 0, 0 to 256.
+	TranscodeWorkers int
 	// Concurrency is how many staged loads are imported at once. Default 2, 1 to
 	// 1024.
 	Concurrency int

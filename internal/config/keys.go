@@ -57,7 +57,7 @@ type Key struct {
 // Keys returns the table of all settings, in the order of the documentation.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), insertKeys(), routingKeys(), loadKeys(), greenplumKeys()} {
+	for _, group := range [][]Key{mainKeys(), logKeys(), tlsKeys(), stageKeys(), limitKeys(), insertKeys(), routingKeys(), loadKeys(), greenplumKeys()} {
 		all = append(all, group...)
 	}
 	return all
@@ -157,7 +157,7 @@ func stageKeys() []Key {
 			Doc:   "Part size of multipart uploads. Files of up to four parts go up in one request, which needs no copying in the store.",
 			field: func(c *Config) any { return &c.Stage.PartBytes }},
 		{Name: "stage.memory_bytes", Kind: Size, Default: "64MiB", Min: 8 * mib, Max: noMax,
-			Doc:   "The most staged bytes that all sessions together hold in memory; what is beyond it is spooled.",
+			Doc:   "The most staged bytes that all sessions together hold in memory; what is beyond it is spooled. Buffers of load.transcode count too, and may exceed it by half.",
 			field: func(c *Config) any { return &c.Stage.MemoryBytes }},
 		{Name: "stage.spool", Kind: Bool, Default: "on",
 			Doc:   "Allow unlinked local files for bytes beyond stage.memory_bytes. When off, a load that would need one fails with a clear error.",
@@ -226,11 +226,14 @@ func routingKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "load.method", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, MethodExternal, MethodCopy},
-			Doc:   "How rows get into the table where both ways are exact: external (the server reads the files in S3), copy (COPY on the session, with the files beside it), or auto: the faster one, which is copy for binary data on engine postgres, else external.",
+			Doc:   "How rows get into the table where both ways are exact: external (the server reads the files in S3), copy (COPY on the session, with the files beside it), or auto: the one that was measured to be faster, which is copy on every engine whose figures there are (docs/engines.md).",
 			field: func(c *Config) any { return &c.Load.Method }},
-		{Name: "load.transcode", Kind: Bool, Default: "off",
-			Doc:   "Send the rows of files in text and csv, which the server would read in S3, on the session as COPY binary instead, where each value is provably the same. The files are staged beside it.",
+		{Name: "load.transcode", Kind: Bool, Default: "on",
+			Doc:   "Send rows in text and csv as COPY binary, on the session or in files that engine postgres reads, as far as each value is provably the same (docs/copy.md); the rows of INSERTs, too.",
 			field: func(c *Config) any { return &c.Load.Transcode }},
+		{Name: "transcode.workers", Kind: Int, Default: "0", Min: 0, Max: 256,
+			Doc:   "How many processors all loads together use for load.transcode at most; each load takes 2 MiB of stage.memory_bytes for one, and 0.7 MiB for each further one. 0 is half of the machine's.",
+			field: func(c *Config) any { return &c.Load.TranscodeWorkers }},
 		{Name: "load.concurrency", Kind: Int, Default: "2", Min: 1, Max: 1024,
 			Doc:   "Loads acknowledged when staged (pgbulk.ack = 'staged') that are imported at once, over all databases; those of one table one after the other.",
 			field: func(c *Config) any { return &c.Load.Concurrency }},
@@ -256,7 +259,7 @@ func loadKeys() []Key {
 			Doc:   "How long files stay in S3 after their load ended.",
 			field: func(c *Config) any { return &c.Sweep.Grace }},
 		{Name: "sweep.keep", Kind: Choice, Default: KeepNever, Choices: []string{KeepNever, KeepAlways},
-			Doc:   "Whether the files of loads that succeeded stay in S3: never, or always, with a manifest for each load.",
+			Doc:   "Whether the files of loads that succeeded stay in S3: never, or always, with a manifest for each load. With always, rows that go by COPY on the session are put there also where there is no ledger.",
 			field: func(c *Config) any { return &c.Sweep.Keep }},
 		{Name: "sweep.interval", Kind: Duration, Default: "1m", Min: second, Max: day,
 			Doc:   "Time between two sweeps.",

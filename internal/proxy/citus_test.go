@@ -40,6 +40,8 @@ func installCitus(t testing.TB, pg *testenv.PG, db string) {
 	}
 }
 
+const waitsOnCitus = "SELECT count(*) > 0 FROM pg_catalog.citus_lock_waits"
+
 // differCitus compares scripts on a Citus cluster.
 func differCitus(t *testing.T, dir string, spread bool, change func(*config.Config)) {
 	t.Helper()
@@ -60,6 +62,9 @@ func differCitus(t *testing.T, dir string, spread bool, change func(*config.Conf
 		Prepare:     func(t testing.TB, db string) { installCitus(t, pg, db) },
 		BeforeSetup: func(_ context.Context, conn *pgx.Conn) error { return pg.EmptyPublic(conn.Config().Database) },
 		Skip:        func(_ string, c *pgtest.Case) string { return notOnCitus[c.Name] },
+		// A session of the coordinator that waits for a worker does not look as if it waited
+		// for a lock.
+		Distributed: true, Waits: waitsOnCitus,
 	}
 	if spread {
 		o.AfterSetup = func(ctx context.Context, conn *pgx.Conn) error {
@@ -70,10 +75,28 @@ func differCitus(t *testing.T, dir string, spread bool, change func(*config.Conf
 	t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, dir, direct, proxied, o) })
 }
 
+// byChance depends on which shard answers first.
+const byChance = "which row comes first, or which of several bad rows is named, depends on the shards"
+
+const numbersTaken = "the failed first try has taken numbers of a sequence, which can't be restarted on a distributed table"
+
 // notOnCitus are cases whose outcome differs there from one direct run to the
 // next, or for a known reason.
 var notOnCitus = map[string]string{
-	"batches": "the failed first try has taken numbers of a sequence, which can't be restarted on a distributed table",
+	"batches":                          numbersTaken,
+	"latin1":                           numbersTaken,
+	"encoding set between":             numbersTaken,
+	"temporary and partitioned tables": "it prints the numbers of tables",
+	"default function that may not be executed":            "docs/guarantees.md: the CopyInResponse comes before the same error",
+	"partition directly with a row that belongs elsewhere": byChance,
+	"no partition for a late row":                          byChance,
+	"cursor does not see the new rows":                     byChance,
+	"order of rows in the heap":                            byChance,
+	"copy to stdout":                                       byChance,
+	"foreign key":                                          byChance,
+	"two kinds of error in one load":                       "docs/engines.md: a COPY hears of workers' errors at its end, and each file is one",
+	"regclass and name":                                    "COPY gives workers the numbers of objects as text, so that is what a column of object names has there, whose table the other node does not know",
+	"set local role":                                       "docs/engines.md: a savepoint stays, so a failed transaction gives its settings back at ROLLBACK",
 }
 
 // TestDifferentialCitus: every kind of table that Citus has, and the scripts of
@@ -84,5 +107,5 @@ func TestDifferentialCitus(t *testing.T) {
 		differCitus(t, "../../testdata/citus", false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 })
 	})
 	t.Run("insert", func(t *testing.T) { differCitus(t, scripts+"/insert", true, nil) })
-	t.Run("copy", func(t *testing.T) { differCitus(t, scripts+"/copy", true, nil) })
+	t.Run("copy", func(t *testing.T) { differCitus(t, scripts+"/copy", true, transcoded) })
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,9 +14,12 @@ import (
 func TestCitusExtensions(t *testing.T) {
 	t.Parallel()
 	pg := testenv.Citus(t)
-	b := newPlainBed(t, pg, Options{}, func(c *config.Config) { c.Engine, c.Stage.MinBytes = "citus", 0 })
+	b := newPlainBed(t, pg, Options{}, func(c *config.Config) {
+		c.Engine, c.Stage.MinBytes, c.Load.Method = "citus", 0, config.MethodExternal
+	})
 	installCitus(t, pg, b.db)
 	admin := b.direct()
+	stagedLoads := 0
 	for _, kind := range []string{"create_distributed_table('t', 'id')", "create_reference_table('t')"} {
 		must(t, admin, "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, note text); SELECT "+kind+"; DELETE FROM pgbulk.label")
 		for i, tc := range []struct{ sql, data, tag, rows string }{
@@ -60,6 +64,9 @@ func TestCitusExtensions(t *testing.T) {
 		must(t, c, flush)
 		if got := must(t, admin, "SELECT count(*) FROM t"); got != "4999" {
 			t.Errorf("%s, staged: %s rows, %s", kind, got, must(t, admin, "SELECT string_agg(status || coalesce(error_message, ''), ' ') FROM relyt_sys.relyt_loader_checkpoint"))
+		}
+		if stagedLoads++; must(t, admin, "SELECT count(*) FROM pgbulk.staged WHERE done") != strconv.Itoa(stagedLoads) {
+			t.Errorf("%s: the load was not answered when staged", kind)
 		}
 	}
 }

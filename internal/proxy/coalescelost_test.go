@@ -138,7 +138,7 @@ func TestCoalesceCancelWithoutStatement(t *testing.T) {
 	}
 }
 
-// TestCoalesceTLS: where no event loop relays, the same goes by goroutines.
+// TestCoalesceTLS: the same goes with TLS on one side.
 func TestCoalesceTLS(t *testing.T) {
 	t.Parallel()
 	cert, key := certificate(t)

@@ -70,3 +70,55 @@ func TestCopyWithoutMemory(t *testing.T) {
 		t.Errorf("%g statements passed for want of memory", got)
 	}
 }
+
+// TestForeignCancel: pg_cancel_backend by somebody else ends a COPY, whichever
+// statement of ours it meets, also one that sets a savepoint: natively none of the
+// rows stays, and a block has failed.
+func TestForeignCancel(t *testing.T) {
+	t.Parallel()
+	for name, method := range map[string]string{"transcoded": config.MethodAuto, "external": config.MethodExternal} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, Options{}, func(c *config.Config) { c.Load.Method, c.Load.Transcode, c.Stage.FileBytes = method, true, mib })
+			other := b.direct()
+			must(t, other, "CREATE TABLE t (id int, note text)")
+			for round := range 30 {
+				c := b.proxied()
+				pid, block, status := must(t, c, "SELECT pg_backend_pid()"), "", byte('I')
+				if round%2 == 1 {
+					block, status = "BEGIN", 'E'
+				}
+				must(t, c, block)
+				o := copyIn(c, copyText, &cancelingRows{row: []byte("1\tnote\n"), cancel: func() { must(t, other, "SELECT pg_cancel_backend("+pid+")") }, after: round})
+				if o.err == nil || o.err.Code != pgerr.QueryCanceled || c.TxStatus() != status {
+					t.Errorf("round %d: %v, status %c", round, o, c.TxStatus())
+				}
+				must(t, c, "ROLLBACK")
+				if got := must(t, other, "SELECT count(*) FROM t"); got != "0" {
+					t.Fatalf("round %d: %s rows are left", round, got)
+				}
+				_ = c.Close(t.Context())
+			}
+		})
+	}
+}
+
+// cancelingRows gives rows without end, and has them canceled from some time on again
+// and again: a cancel that comes when no statement runs is lost.
+type cancelingRows struct {
+	row    []byte
+	cancel func()
+	after  int
+	reads  int
+}
+
+func (r *cancelingRows) Read(p []byte) (int, error) {
+	if r.reads++; r.reads > 10*r.after {
+		r.cancel()
+	}
+	n := len(p) / len(r.row) * len(r.row)
+	for i := 0; i < n; i += len(r.row) {
+		copy(p[i:], r.row)
+	}
+	return n, nil
+}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func TestDifferentialGreenplum(t *testing.T) {
 			pg := testenv.Greenplum(t)
 			r := start(t, pg, Options{}, func(cfg *config.Config) {
 				cfg.Engine, cfg.ServiceDSN, cfg.Load.Method = "plain", "", config.MethodAuto
+				keeping(cfg)
 				if c.change != nil {
 					c.change(cfg)
 				}
@@ -47,7 +49,7 @@ func TestDifferentialGreenplum(t *testing.T) {
 }
 
 // notOnGreenplum are the cases whose outcome is another one, or not always the same.
-func notOnGreenplum(_ string, c *pgtest.Case) string {
+func notOnGreenplum(path string, c *pgtest.Case) string {
 	switch c.Name {
 	case "notification during a load", "notification during a large load":
 		return "docs/engines.md: before 9.5 a server sends notifications behind ReadyForQuery"
@@ -57,6 +59,14 @@ func notOnGreenplum(_ string, c *pgtest.Case) string {
 		return "docs/engines.md: the coordinator draws numbers before the segments look at the values, and INSERTs that fail have run twice"
 	case "row limits", "limited rows that come back":
 		return "which rows are returned first depends on the segments"
+	case "backend killed while receiving":
+		return "by TCP the last words of a backend are lost if it ends with data unread, natively too: a matter of luck"
+	case "errors name the first row", "notices and functions":
+		return "which row comes first depends on the segments"
+	case "parameters":
+		if strings.HasSuffix(path, "routed/texts.txt") {
+			return "what fails behind a SET there is told by the number of its transaction"
+		}
 	case "latin1 cannot show":
 		return "how many rows come before the one that can't be shown depends on the segments"
 	}
@@ -76,6 +86,7 @@ func greenplumBed(t *testing.T) *bed {
 	t.Helper()
 	return newPlainBed(t, testenv.Greenplum(t), Options{}, func(c *config.Config) {
 		c.Engine, c.ServiceDSN, c.Load.Method = "plain", "", config.MethodAuto
+		keeping(c)
 	})
 }
 
@@ -109,7 +120,7 @@ func TestGreenplumKindsOfTables(t *testing.T) {
 }
 
 // TestGreenplumRefusals: what needs a ledger, or would do something else without ON
-// CONFLICT, is refused, and so are routed tables, also where
+// CONFLICT, is refused, also where
 // a setting asks for it, which PostgreSQL 9.4 must first be taught.
 func TestGreenplumRefusals(t *testing.T) {
 	t.Parallel()
@@ -118,8 +129,6 @@ func TestGreenplumRefusals(t *testing.T) {
 	must(t, b.direct(), `CREATE TABLE t (id int PRIMARY KEY, note text) DISTRIBUTED BY (id);
 		CREATE TABLE few (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); GRANT INSERT, SELECT ON few TO `+role+`;
 		CREATE TABLE ruled (LIKE t INCLUDING ALL) DISTRIBUTED BY (id); CREATE RULE r AS ON UPDATE TO ruled DO INSTEAD NOTHING;
-		CREATE SCHEMA relyt_sys; CREATE TABLE relyt_sys.parted_relyt_routing (routing_id text PRIMARY KEY, store_table_name text);
-		CREATE TABLE parted (LIKE t INCLUDING ALL) DISTRIBUTED BY (id);
 		CREATE FUNCTION trg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 		CREATE TABLE triggered (LIKE t INCLUDING ALL) DISTRIBUTED BY (id);
 		CREATE TRIGGER t BEFORE INSERT ON triggered FOR EACH ROW EXECUTE PROCEDURE trg()`)
@@ -127,8 +136,6 @@ func TestGreenplumRefusals(t *testing.T) {
 		{"SELECT 1", "COPY triggered FROM STDIN (MODE upsert)", "0A000"},
 		{"SELECT 1", "COPY ruled FROM STDIN (ON_CONFLICT nothing)", "0A000"},
 		{"SELECT 1", "COPY t (note) FROM STDIN (MODE upsert)", "22023"},
-		{"SELECT 1", "COPY parted FROM STDIN", "0A000"},
-		{"SELECT 1", "COPY parted FROM STDIN (MODE upsert)", "0A000"},
 		{"SET ROLE " + role, "COPY few FROM STDIN (MODE upsert)", "42501"},
 		{"SET ROLE " + role + "; SET pgbulk.on_conflict = 'nothing'", "COPY few FROM STDIN", "42501"},
 		{"SELECT 1", copyText + " (LABEL 'x')", "0A000"},

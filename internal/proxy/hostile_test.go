@@ -184,7 +184,10 @@ func TestGarbage(t *testing.T) {
 				}
 				_ = r.Close()
 			}
-			if said[0] != said[1] && !(said[1] == "" && strings.HasPrefix(said[0], "ERROR 08006")) { // to a client that is gone
+			// A client that is gone may be told less: what ended a statement of
+			// ours is nobody's, and of what ends the session the last words are left.
+			gone := strings.HasPrefix(said[0], "ERROR 08006") && strings.HasSuffix(said[0], said[1])
+			if said[0] != said[1] && !gone {
 				t.Errorf("the server says\n%sthe proxy says\n%s", said[0], said[1])
 			}
 		})

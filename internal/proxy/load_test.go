@@ -139,10 +139,11 @@ func TestModeOff(t *testing.T) {
 	b.wantSwept()
 }
 
-// TestNotInstalled: a database without pgbulkproxy is loaded by COPY.
+// TestNotInstalled: a database without pgbulkproxy is loaded by COPY, with the rows in
+// S3 beside it where that is asked for.
 func TestNotInstalled(t *testing.T) {
 	t.Parallel()
-	b := newPlainBed(t, testenv.Postgres(t), Options{}, nil)
+	b := newPlainBed(t, testenv.Postgres(t), Options{}, keeping)
 	must(t, b.direct(), createT)
 	b.same(copyText, textRows(5000))
 	b.same(copyText, append(textRows(5000), "bad\n"...))
@@ -158,7 +159,7 @@ func TestAutoInstall(t *testing.T) {
 	b := newPlainBed(t, testenv.Postgres(t), Options{}, func(c *config.Config) { c.AutoInstall = true })
 	must(t, b.direct(), createT)
 	b.same(copyText, textRows(5000))
-	b.wantMetric(1, "pgbulk_statements_total", "decision", "stage", "reason", "not_installed")
+	b.wantMetric(1, "pgbulk_statements_total", "decision", "pass", "reason", "not_installed")
 	b.same(copyText, textRows(5000))
 	b.wantMetric(1, "pgbulk_loads_total", "engine", "postgres", "result", "ok")
 	b.wantLedger(map[string]int{"COMPLETED": 1})

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -47,7 +48,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	cfg.Store = s3.URL(s3.Prefix(t))
 	cfg.Stage.MinBytes, cfg.Stage.FileBytes = 0, 64<<10
 	cfg.Insert.MinRows, cfg.Insert.MinRowsAlone, cfg.Insert.MinRowsBind = 2, 2, 2
-	cfg.Insert.MinRowsBatch, cfg.Load.Method = 2, config.MethodExternal
+	cfg.Insert.MinRowsBatch, cfg.Load.Method, cfg.Load.Transcode = 2, config.MethodExternal, false
 	cfg.Sweep.Grace = 0
 	cfg.Lease.Discover = false // databases are those of other tests
 	cfg.DrainTimeout = 2 * time.Second
@@ -113,14 +114,14 @@ func install(t testing.TB, pg *testenv.PG, db string) {
 
 const scripts = "../../testdata/wire"
 
-// differ compares every script with the direct connection.
-func differ(t *testing.T, installed, extended bool, change func(*config.Config)) {
-	t.Helper()
-	differIn(t, scripts, installed, extended, change)
-}
+// native is what the tests' server says to the scripts, in databases in which the proxy
+// is installed; nativePlain is that of others, which have no extension of its.
+var native, nativePlain pgtest.Memory
 
-func differIn(t *testing.T, dir string, installed, extended bool, change func(*config.Config)) {
-	stagedInserts := dir != scripts
+// differ compares the scripts of some folders with the direct connection.
+func differ(t *testing.T, installed, extended bool, change func(*config.Config), dirs ...string) {
+	t.Helper()
+	stagedInserts := slices.Equal(dirs, []string{"insert"})
 	pg := testenv.Postgres(t)
 	r := start(t, pg, Options{}, change)
 	direct := pgtest.Target{
@@ -129,7 +130,7 @@ func differIn(t *testing.T, dir string, installed, extended bool, change func(*c
 		NewDatabase: pg.NewDatabase,
 	}
 	proxied := pgtest.Target{Name: "proxied", DSN: func(db string) string { return r.dsn(pg, db, "postgres") }}
-	o := pgtest.Options{Extended: extended, Skip: func(_ string, c *pgtest.Case) string {
+	o := pgtest.Options{Extended: extended, Memory: &native, Skip: func(_ string, c *pgtest.Case) string {
 		switch {
 		case stagedInserts && slices.Contains([]string{
 			"lock timeout while a key is held", "statement timeout while a key is held", "cancel while waiting for a key", "deadlock",
@@ -142,30 +143,49 @@ func differIn(t *testing.T, dir string, installed, extended bool, change func(*c
 		}
 		return ""
 	}}
-	if installed {
+	if !installed {
+		o.Memory = &nativePlain
+	} else {
 		o.Prepare = func(t testing.TB, db string) { install(t, pg, db) }
 	}
-	t.Run("scripts", func(t *testing.T) { pgtest.RunDir(t, dir, direct, proxied, o) })
+	t.Run("scripts", func(t *testing.T) {
+		for _, dir := range dirs {
+			t.Run(dir, func(t *testing.T) { pgtest.RunDir(t, filepath.Join(scripts, dir), direct, proxied, o) })
+		}
+	})
 }
 
-func TestDifferentialExternal(t *testing.T) { differ(t, true, false, nil) }
+// TestDifferentialExternal is what load.method = external gives: files of COPY binary,
+// and of the client's bytes where those do not fit. The INSERTs of it, with text, are
+// TestDifferentialStagedInserts'.
+func TestDifferentialExternal(t *testing.T) {
+	differ(t, true, false, storedBinary, "copy", "routed", "session")
+}
 
-func TestDifferentialExternalExtended(t *testing.T) { differ(t, true, true, nil) }
-
+// TestDifferentialPlain has neither an installation nor a ledger, and sends text as
+// COPY binary.
 func TestDifferentialPlain(t *testing.T) {
-	differ(t, false, false, func(c *config.Config) { c.Engine = "plain" })
+	differ(t, false, false, func(c *config.Config) { c.Engine, c.Load.Transcode, c.Sweep.Keep = "plain", true, config.KeepAlways },
+		"copy", "insert", "routed", "session")
 }
 
-// TestDifferentialTranscoded sends files as COPY binary.
-func TestDifferentialTranscoded(t *testing.T) {
-	differ(t, true, false, func(c *config.Config) { c.Load.Transcode = true })
+// transcoded sends files as COPY binary.
+func transcoded(c *config.Config) { c.Load.Method, c.Load.Transcode = config.MethodAuto, true }
+
+// TestDifferentialExtended is what a new user has, in the extended protocol.
+func TestDifferentialExtended(t *testing.T) {
+	differ(t, true, true, transcoded, "copy", "insert", "routed", "session")
 }
+
+// TestDifferentialTranscoded runs the scripts of COPYs so in the simple protocol.
+func TestDifferentialTranscoded(t *testing.T) { differ(t, true, false, transcoded, "copy") }
 
 // TestDifferentialStagedInserts runs the scripts of INSERTs, and stages each.
 func TestDifferentialStagedInserts(t *testing.T) {
-	differIn(t, scripts+"/insert", true, false, func(c *config.Config) { c.Insert.StageBytes = 0 })
+	differ(t, true, false, func(c *config.Config) { c.Insert.StageBytes = 0 }, "insert")
 }
 
+// TestDifferentialHeld holds COPYs longer than most of the scripts' are.
 func TestDifferentialHeld(t *testing.T) {
-	differ(t, true, false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 })
+	differ(t, true, false, func(c *config.Config) { c.Stage.MinBytes = 100 << 10 }, "copy", "session")
 }

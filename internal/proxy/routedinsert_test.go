@@ -84,7 +84,12 @@ END $do$`
 // differRouted runs scripts of INSERTs against pairs that are routed by a column.
 func differRouted(t *testing.T, column string, files []string, skip map[string]string, change func(*config.Config)) {
 	t.Helper()
-	pg := testenv.Postgres(t)
+	differRoutedOn(t, testenv.Postgres(t), makePairs, column, files, skip, change, func(*pgtest.Options) {})
+}
+
+// differRoutedOn is differRouted on a server, with other options.
+func differRoutedOn(t *testing.T, pg *testenv.PG, pairs, column string, files []string, skip map[string]string, change func(*config.Config), adapt func(*pgtest.Options)) {
+	t.Helper()
 	r := start(t, pg, Options{}, func(c *config.Config) {
 		c.Routing.Column, c.Lease.Timeout = column, time.Second
 		if change != nil {
@@ -103,7 +108,7 @@ func differRouted(t *testing.T, column string, files []string, skip map[string]s
 			install(t, pg, db)
 		},
 		Pairs: &pgtest.Pairs{Suffix: auxSuffix, Make: func(ctx context.Context, conn *pgx.Conn) error {
-			if _, err := conn.PgConn().Exec(ctx, fmt.Sprintf(makePairs, column)).ReadAll(); err != nil {
+			if _, err := conn.PgConn().Exec(ctx, fmt.Sprintf(pairs, column)).ReadAll(); err != nil {
 				return err
 			}
 			rows, err := conn.Query(ctx, "SELECT replace(relname, '_relyt_routing', '') FROM pg_class WHERE relnamespace = 'relyt_sys'::regnamespace AND relname ~ '_relyt_routing$'")
@@ -124,6 +129,7 @@ func differRouted(t *testing.T, column string, files []string, skip map[string]s
 			_ = conn.Close(t.Context())
 		},
 	}
+	adapt(&o)
 	for _, name := range files {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			t.Parallel()

@@ -27,11 +27,10 @@ func (b *bed) pair(t *testing.T, setup string) *pgconn.PgConn {
 	return b.proxied()
 }
 
-// TestRoutedModes: with ON_CONFLICT and MODE a pair does what one table does by
-// the same proxy, where the key has the routing column.
-func TestRoutedModes(t *testing.T) {
-	t.Parallel()
-	const table = "CREATE TABLE t (group_id text, id int, note text, n int DEFAULT 5, PRIMARY KEY (group_id, id))"
+const upsertRouted = "CREATE TABLE t (group_id text, id int, note text, n int DEFAULT 5, PRIMARY KEY (group_id, id))"
+
+// routedUpserts are COPYs with ON_CONFLICT and MODE into a pair.
+func routedUpserts() []routedCase {
 	rows := func(from, n int, note string) string {
 		return string(generate(n, func(i int) string {
 			return fmt.Sprintf("%s\t%d\t%s %d\n", []string{"a", "b", "m"}[i%3], from+i, note, i)
@@ -40,12 +39,12 @@ func TestRoutedModes(t *testing.T) {
 	base := loads("COPY t (group_id, id, note) FROM STDIN", rows(0, 3000, "first"))
 	with := func(name, option, data string) routedCase {
 		sql := "COPY t (group_id, id, note) FROM STDIN (" + option + ")"
-		return routedCase{name: name, setup: table, column: "group_id", steps: []routedStep{base, loads(sql, data), runs("BEGIN"), loads(sql, data), runs("COMMIT")}}
+		return routedCase{name: name, setup: upsertRouted, column: "group_id", steps: []routedStep{base, loads(sql, data), runs("BEGIN"), loads(sql, data), runs("COMMIT")}}
 	}
 	merge := with("merge", "MODE merge, OPERATION_COLUMN op", "")
 	merge.steps[1] = loads("COPY t (op, group_id, id, note) FROM STDIN (MODE merge, OPERATION_COLUMN op)", "D\tb\t1\t\nD\ta\t0\t\nU\tb\t4\tnew\nI\tb\t9999\tx\nI\ta\t9999\tx\nD\ta\t9999\t\n")
 	merge.steps = merge.steps[:2]
-	cases := []routedCase{
+	return []routedCase{
 		with("update", "ON_CONFLICT update", rows(1500, 3000, "second")),
 		with("nothing", "ON_CONFLICT nothing", rows(1500, 3000, "second")),
 		with("last wins", "ON_CONFLICT update, LAST_WINS", rows(1500, 3000, "second")+rows(1500, 3000, "third")),
@@ -56,15 +55,21 @@ func TestRoutedModes(t *testing.T) {
 		with("bad", "MODE upsert", "b\tx\tx\n"),
 		merge,
 	}
+}
+
+// TestRoutedModes: with ON_CONFLICT and MODE a pair does what one table does by
+// the same proxy, where the key has the routing column.
+func TestRoutedModes(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"postgres", "plain"} {
 		t.Run(engine, func(t *testing.T) {
 			t.Parallel()
 			b := newRoutedBed(t, engine, nil)
 			b.viaProxy = true
-			for _, c := range cases {
+			for _, c := range routedUpserts() {
 				b.compare(t, &c)
 			}
-			refused := b.pair(t, table)
+			refused := b.pair(t, upsertRouted)
 			for _, set := range []string{"SET pgbulk.max_error_records = 3", "RESET pgbulk.max_error_records; SET pgbulk.on_conflict = 'wrong'"} {
 				must(t, refused, set)
 				if o := copyIn(refused, "COPY t FROM STDIN", strings.NewReader("b\t1\tx\t1\n")); o.err == nil || o.err.Code != "0A000" && o.err.Code != "22023" {

@@ -26,6 +26,7 @@ func TestSegmentKilled(t *testing.T) {
 		"s3": byS3, "gpfdist": byGpfdist,
 		"copy": func(c *config.Config) {
 			c.Engine, c.ServiceDSN, c.Stage.MinBytes, c.Greenplum.Reader = "greenplum", "", 0, config.MethodCopy
+			keeping(c)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

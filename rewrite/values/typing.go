@@ -157,6 +157,9 @@ func takesString(c *Column) bool {
 // client can have (SJIS, BIG5, GBK, UHC, GB18030, JOHAB).
 type Encoder struct {
 	columns []column
+	// texts are those of Texts, and written what had to be written for them.
+	texts   [][]byte
+	written []byte
 }
 
 // NewEncoder returns an encoder for rows of these columns, in the order in
@@ -192,6 +195,47 @@ func (e *Encoder) AppendRow(dst []byte, cells []Cell) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
+// Texts returns a row as the columns' input functions get it from AppendRow's line:
+// nil is NULL. It is good until the next call, and as long as the cells.
+func (e *Encoder) Texts(cells []Cell) ([][]byte, error) {
+	if len(cells) != len(e.columns) {
+		return nil, PassRowLength
+	}
+	e.texts, e.written = e.texts[:0], e.written[:0]
+	for i := range cells {
+		text, err := e.text(&e.columns[i], &cells[i])
+		if err != nil {
+			return nil, err
+		}
+		e.texts = append(e.texts, text)
+	}
+	return e.texts, nil
+}
+
+func (e *Encoder) text(c *column, cell *Cell) (text []byte, err error) {
+	if cell.Cast != nil && !c.casts(cell) {
+		return nil, PassCast
+	}
+	switch cell.Kind {
+	case Null:
+		return nil, nil
+	case String:
+		if bytes.IndexByte(cell.Text, 0) >= 0 {
+			return nil, PassNUL
+		}
+		if cell.Text == nil {
+			return []byte{}, nil
+		}
+		return cell.Text, c.takes(cell.Text)
+	}
+	if asWritten(cell.Text, c.ways[cell.Kind]) {
+		return cell.Text, nil
+	}
+	start := len(e.written)
+	e.written, err = c.appendBare(e.written, cell)
+	return e.written[start:], err
+}
+
 // takes says whether a string goes into the column as it is.
 func (c *column) takes(text []byte) error {
 	if c.ways[String] != asText {
@@ -221,6 +265,14 @@ func (c *column) append(dst []byte, cell *Cell) ([]byte, error) {
 			return dst, err
 		}
 		return appendEscaped(dst, cell.Text)
+	default:
+		return c.appendBare(dst, cell)
+	}
+}
+
+// appendBare appends what needs no escape: a number or a boolean.
+func (c *column) appendBare(dst []byte, cell *Cell) ([]byte, error) {
+	switch cell.Kind {
 	case Integer, Decimal:
 		return appendNumber(dst, cell.Text, c.ways[cell.Kind])
 	case True, False:

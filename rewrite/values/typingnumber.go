@@ -142,12 +142,27 @@ func (n *number) appendRounded(dst []byte) []byte {
 	return dst
 }
 
+// asWritten says that appendNumber would append a number as it is. It may say no
+// where it would, too.
+func asWritten(text []byte, w way) bool {
+	switch n := digitRun(text); {
+	case n == 0 || len(text) > maxPlainNumeric:
+		return false
+	case w == asDigits:
+		return n == len(text) && text[0] != '0'
+	case w != asNumber && w != asFloat || n == len(text) || text[n] != '.':
+		return false
+	default:
+		return n+1+digitRun(text[n+1:]) == len(text)
+	}
+}
+
 // appendNumber appends an Integer or a Decimal.
 func appendNumber(dst, text []byte, w way) ([]byte, error) {
 	if w == refuse {
 		return dst, PassConstant
 	}
-	if w == asDigits && digitRun(text) == len(text) && 0 < len(text) && len(text) <= maxNumber && text[0] != '0' {
+	if asWritten(text, w) {
 		return append(dst, text...), nil // most are like this
 	}
 	n, ok := parseNumber(text)

@@ -11,9 +11,8 @@ import (
 	"unsafe"
 )
 
-// Conn is a connection on a Loop. As a net.Conn it is safe for concurrent use,
-// with one reader and one writer at a time.
-type Conn struct {
+// conn is a connection on a Loop, without TLS.
+type conn struct {
 	loop          *Loop
 	id            int32
 	local, remote net.Addr
@@ -28,6 +27,7 @@ type Conn struct {
 	mu          sync.Mutex // guards what follows
 	closed      bool
 	handler     Handler
+	as          Stream // what the handler knows it as
 	armed       uint32 // what the kernel waits for
 	read, write half
 }
@@ -42,7 +42,7 @@ type half struct {
 	set     int // counts the deadlines, so that an old timer does nothing
 }
 
-// signal wakes who waits. It holds the Conn's mu.
+// signal wakes who waits. It holds the conn's mu.
 func (h *half) signal() {
 	h.waiting = false
 	select {
@@ -57,7 +57,7 @@ const (
 )
 
 // event is called by the loop.
-func (c *Conn) event(got uint32) {
+func (c *conn) event(got uint32) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -66,9 +66,9 @@ func (c *Conn) event(got uint32) {
 	if c.armed&syscall.EPOLLONESHOT != 0 {
 		c.armed = 0
 	}
-	if h := c.handler; h != nil {
+	if h, as := c.handler, c.as; h != nil {
 		c.mu.Unlock()
-		h.Ready(c, got&inBits != 0, got&outBits != 0)
+		h.Ready(as, got&inBits != 0, got&outBits != 0)
 		return
 	}
 	if got&inBits != 0 && c.read.waiting {
@@ -82,7 +82,7 @@ func (c *Conn) event(got uint32) {
 }
 
 // arm makes the kernel wait for what goroutines wait for. It holds c.mu.
-func (c *Conn) arm() error {
+func (c *conn) arm() error {
 	want := uint32(0)
 	if c.read.waiting {
 		want |= syscall.EPOLLIN | syscall.EPOLLRDHUP
@@ -97,7 +97,7 @@ func (c *Conn) arm() error {
 }
 
 // ctl changes what the kernel waits for. It holds c.mu.
-func (c *Conn) ctl(want uint32) error {
+func (c *conn) ctl(want uint32) error {
 	if want == c.armed {
 		return nil
 	}
@@ -109,30 +109,29 @@ func (c *Conn) ctl(want uint32) error {
 	return nil
 }
 
-// Attach gives what is ready to h, which watches for input at first. A
-// goroutine that blocks in Read or Write must not be there.
-func (c *Conn) Attach(h Handler) error {
+// Attach implements Stream.
+func (c *conn) Attach(h Handler) error { return c.attach(h, c) }
+
+func (c *conn) attach(h Handler, as Stream) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.handler = h
+	c.handler, c.as = h, as
 	return c.ctl(syscall.EPOLLIN)
 }
 
-// Detach takes the readiness back from the handler. A call of it may be under
-// way still.
-func (c *Conn) Detach() {
+// Detach implements Stream.
+func (c *conn) Detach() {
 	c.mu.Lock()
 	// What the kernel still reports turns itself off, in event.
 	c.handler = nil
 	c.mu.Unlock()
 }
 
-// Watch says what the handler waits for from here on. The end of the connection
-// it is told in any case.
-func (c *Conn) Watch(input, output bool) error {
+// Watch implements Stream.
+func (c *conn) Watch(input, output bool) error {
 	want := uint32(syscall.EPOLLONESHOT | syscall.EPOLLRDHUP)
 	if input || output {
 		want = 0
@@ -151,9 +150,14 @@ func (c *Conn) Watch(input, output bool) error {
 	return c.ctl(want)
 }
 
-// TryRead reads what is there, or answers ErrWouldBlock. The end of input is
-// io.EOF. An error other than ErrWouldBlock comes again at the next read.
-func (c *Conn) TryRead(p []byte) (int, error) {
+// More implements Stream: nothing is ever kept.
+func (c *conn) More() bool { return false }
+
+// Flush implements Stream.
+func (c *conn) Flush() error { return nil }
+
+// TryRead implements Stream.
+func (c *conn) TryRead(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -183,9 +187,8 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 	}
 }
 
-// TryWrite writes as much of p as goes at once. It answers ErrWouldBlock where
-// that is not all of it.
-func (c *Conn) TryWrite(p []byte) (int, error) {
+// TryWrite implements Stream.
+func (c *conn) TryWrite(p []byte) (int, error) {
 	c.io.RLock()
 	defer c.io.RUnlock()
 	done := 0
@@ -207,12 +210,12 @@ func (c *Conn) TryWrite(p []byte) (int, error) {
 	return done, nil
 }
 
-func (c *Conn) fail(op string, err error) error {
+func (c *conn) fail(op string, err error) error {
 	return &net.OpError{Op: op, Net: c.local.Network(), Source: c.local, Addr: c.remote, Err: err}
 }
 
 // Read implements net.Conn.
-func (c *Conn) Read(p []byte) (int, error) {
+func (c *conn) Read(p []byte) (int, error) {
 	for {
 		if err := c.check(&c.read); err != nil {
 			return 0, c.fail("read", err)
@@ -228,7 +231,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (c *Conn) Write(p []byte) (int, error) {
+func (c *conn) Write(p []byte) (int, error) {
 	done := 0
 	for {
 		if err := c.check(&c.write); err != nil {
@@ -245,7 +248,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 }
 
-func (c *Conn) check(h *half) error {
+func (c *conn) check(h *half) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -259,7 +262,7 @@ func (c *Conn) check(h *half) error {
 
 // wait blocks until the kernel, a deadline or Close has something to say; the
 // caller looks what it was.
-func (c *Conn) wait(h *half) error {
+func (c *conn) wait(h *half) error {
 	c.mu.Lock()
 	if c.closed || h.expired {
 		c.mu.Unlock()
@@ -289,7 +292,7 @@ func (c *Conn) wait(h *half) error {
 }
 
 // Close implements net.Conn.
-func (c *Conn) Close() error {
+func (c *conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -309,8 +312,8 @@ func (c *Conn) Close() error {
 	return os.NewSyscallError("close", syscall.Close(fd))
 }
 
-// CloseWrite ends the output; input goes on.
-func (c *Conn) CloseWrite() error {
+// CloseWrite implements Stream.
+func (c *conn) CloseWrite() error {
 	c.io.RLock()
 	defer c.io.RUnlock()
 	if c.fd < 0 {
@@ -323,13 +326,13 @@ func (c *Conn) CloseWrite() error {
 }
 
 // LocalAddr implements net.Conn.
-func (c *Conn) LocalAddr() net.Addr { return c.local }
+func (c *conn) LocalAddr() net.Addr { return c.local }
 
 // RemoteAddr implements net.Conn.
-func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline implements net.Conn.
-func (c *Conn) SetDeadline(t time.Time) error {
+func (c *conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
 	}
@@ -337,12 +340,12 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline implements net.Conn.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read, t) }
+func (c *conn) SetReadDeadline(t time.Time) error { return c.setDeadline(&c.read, t) }
 
 // SetWriteDeadline implements net.Conn.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write, t) }
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.setDeadline(&c.write, t) }
 
-func (c *Conn) setDeadline(h *half, t time.Time) error {
+func (c *conn) setDeadline(h *half, t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -370,7 +373,7 @@ func (c *Conn) setDeadline(h *half, t time.Time) error {
 	return nil
 }
 
-// stop takes the deadline away. It holds the Conn's mu.
+// stop takes the deadline away. It holds the conn's mu.
 func (h *half) stop() {
 	h.set++
 	h.expired = false

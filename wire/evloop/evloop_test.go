@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func newLoop(t *testing.T) *evloop.Loop {
 }
 
 // pair returns both ends of a connection.
-func pair(t *testing.T, network, addr string) (a, b net.Conn) {
+func pair(t testing.TB, network, addr string) (a, b net.Conn) {
 	t.Helper()
 	ln, err := net.Listen(network, addr)
 	if err != nil {
@@ -83,76 +84,151 @@ func TestAdoptRefuses(t *testing.T) {
 
 // echo writes back what it reads, on the loop.
 type echo struct {
-	c     *evloop.Conn
+	c     evloop.Stream
+	mu    sync.Mutex // for the loop, and the goroutine that writes what it can't
 	buf   []byte
+	off   bool
+	lag   chan struct{} // where it is not nil: what the goroutine waits for
 	ended chan error
-	once  sync.Once
+	wg    sync.WaitGroup
+	times int // the goroutine had to write
 }
 
-func (e *echo) Ready(_ *evloop.Conn, readable, writable bool) {
-	n, err := 0, error(nil)
-	if readable && len(e.buf) == 0 {
-		e.buf = make([]byte, 1000)
-		n, err = e.c.TryRead(e.buf)
+// start attaches it. Its end is told by ended.
+func (e *echo) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.attach()
+}
+
+func (e *echo) attach() {
+	e.off = false
+	err := e.c.Attach(e)
+	if err == nil && e.c.More() {
+		err = e.echo()
+	}
+	e.after(err)
+}
+
+func (e *echo) Ready(_ evloop.Stream, readable, _ bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if readable && !e.off {
+		e.after(e.echo())
+	}
+}
+
+func (e *echo) echo() error {
+	for {
+		e.buf = append(e.buf[:0], make([]byte, 1000)...)
+		n, err := e.c.TryRead(e.buf)
+		if errors.Is(err, evloop.ErrWouldBlock) {
+			e.buf = nil
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		e.buf = e.buf[:n]
+		if n, err = e.c.TryWrite(e.buf); err != nil {
+			e.buf = e.buf[n:]
+			return err
+		}
+		if !e.c.More() {
+			return nil
+		}
 	}
+}
+
+// after has a goroutine write what the loop could not, or ends.
+func (e *echo) after(err error) {
 	if err == nil {
-		n, err = e.c.TryWrite(e.buf)
-		e.buf = e.buf[n:]
+		return
 	}
-	if err == nil || errors.Is(err, evloop.ErrWouldBlock) {
-		err = e.c.Watch(len(e.buf) == 0, len(e.buf) > 0)
+	e.off = true
+	e.c.Detach()
+	if !errors.Is(err, evloop.ErrWouldBlock) {
+		e.ended <- err
+		return
 	}
-	if err != nil {
-		e.once.Do(func() { e.ended <- err })
-		e.c.Detach()
-	}
-	_ = writable
+	e.times++
+	e.wg.Go(func() {
+		if e.lag != nil {
+			<-e.lag
+		}
+		err := e.c.Flush()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if err == nil {
+			_, err = e.c.Write(e.buf)
+		}
+		if err != nil {
+			e.ended <- err
+			return
+		}
+		e.attach()
+	})
 }
 
 // TestHandler: what a handler is given comes back whole, also when the other
 // side reads late; and a goroutine can go on afterwards.
 func TestHandler(t *testing.T) {
-	l := newLoop(t)
-	a, b := pair(t, "tcp", "127.0.0.1:0")
-	c, err := l.Adopt(b)
-	if err != nil {
-		t.Fatal(err)
+	for _, way := range ways(t) {
+		t.Run(way.name, func(t *testing.T) {
+			l := newLoop(t)
+			a, c := way.pair(t, l)
+			defer func() { _, _ = a.Close(), c.Close() }()
+			if err := a.SetDeadline(time.Now().Add(60 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			lag := make(chan struct{})
+			e := &echo{c: c, ended: make(chan error, 1), lag: lag}
+			defer e.wg.Wait()
+			e.start()
+			const much = 16 << 20
+			sent := make(chan error, 1)
+			go func() {
+				_, err := a.Write(make([]byte, much))
+				sent <- errors.Join(err, a.(interface{ CloseWrite() error }).CloseWrite())
+			}()
+			// Nothing is read before the loop's side is full: it holds until then.
+			waitFull(e)
+			close(lag)
+			n, err := io.CopyN(io.Discard, a, much)
+			if err != nil || n != much {
+				t.Fatal(n, err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+			if err := <-e.ended; !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("read after the end: %v", err)
+			}
+			if _, err := c.Write([]byte("bye")); err != nil {
+				t.Error(err)
+			}
+			if err := c.CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			if rest, err := io.ReadAll(a); string(rest) != "bye" || err != nil {
+				t.Errorf("%q %v", rest, err)
+			}
+		})
 	}
-	defer func() { _, _ = a.Close(), c.Close() }()
-	if err := a.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	e := &echo{c: c, ended: make(chan error, 1)}
-	if err := c.Attach(e); err != nil {
-		t.Fatal(err)
-	}
-	const much = 16 << 20
-	sent := make(chan error, 1)
-	go func() {
-		_, err := a.Write(make([]byte, much))
-		sent <- errors.Join(err, a.(*net.TCPConn).CloseWrite())
-	}()
-	n, err := io.CopyN(io.Discard, a, much)
-	if err != nil || n != much {
-		t.Fatal(n, err)
-	}
-	if err := <-sent; err != nil {
-		t.Fatal(err)
-	}
-	if err := <-e.ended; !errors.Is(err, io.EOF) {
-		t.Fatal(err)
-	}
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Errorf("read after the end: %v", err)
-	}
-	if _, err := c.Write([]byte("bye")); err != nil {
-		t.Error(err)
-	}
-	if err := c.CloseWrite(); err != nil {
-		t.Error(err)
-	}
-	if rest, err := io.ReadAll(a); string(rest) != "bye" || err != nil {
-		t.Errorf("%q %v", rest, err)
+}
+
+// waitFull returns when a write of the loop would have blocked.
+func waitFull(e *echo) {
+	for {
+		e.mu.Lock()
+		full := e.times > 0
+		e.mu.Unlock()
+		if full {
+			return
+		}
+		runtime.Gosched()
 	}
 }

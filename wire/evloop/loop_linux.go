@@ -1,6 +1,7 @@
 package evloop
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -8,8 +9,13 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 	"unsafe"
 )
+
+// timeSlice is less than the 10 ms after which the runtime's monitor takes
+// something to be done about a goroutine.
+const timeSlice = 5 * time.Millisecond
 
 // Loop is one thread and the connections that it waits for.
 type Loop struct {
@@ -18,7 +24,7 @@ type Loop struct {
 	done chan struct{}
 
 	mu     sync.Mutex
-	conns  map[int32]*Conn
+	conns  map[int32]*conn
 	lastID int32
 }
 
@@ -31,7 +37,7 @@ func New() (*Loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", os.NewSyscallError("epoll_create1", err))
 	}
-	l := &Loop{epfd: epfd, done: make(chan struct{}), conns: make(map[int32]*Conn)}
+	l := &Loop{epfd: epfd, done: make(chan struct{}), conns: make(map[int32]*conn)}
 	err = syscall.Pipe2(l.wake[:], syscall.O_CLOEXEC|syscall.O_NONBLOCK)
 	if err == nil {
 		// Its data is 0, which is no connection's.
@@ -62,14 +68,20 @@ func (l *Loop) closeAll() {
 	}
 }
 
-// run has a thread of its own: a wait that blocks then wakes up where the event
-// is, without another thread being told first.
+// run stays on its thread while it waits, so that it wakes up where the event is.
+// But it is not bound to it: then giving way, which costs nothing here, would mean
+// two changes of threads. Where it does not give way, the runtime's monitor takes
+// its processor away in each wait after 10 ms, and wakes up a thousand times a second
+// to see whether that is to be done again: as much time as a tenth of the relay's.
 func (l *Loop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(l.done)
 	events := make([]syscall.EpollEvent, maxEvents)
+	yielded := time.Now()
 	for {
+		if now := time.Now(); now.Sub(yielded) > timeSlice {
+			runtime.Gosched()
+			yielded = now
+		}
 		// Not syscall.EpollWait: it goes by epoll_wait, which not all have.
 		n, _, errno := syscall.Syscall6(syscall.SYS_EPOLL_PWAIT, uintptr(l.epfd),
 			uintptr(unsafe.Pointer(&events[0])), maxEvents, ^uintptr(0), 0, 0)
@@ -90,16 +102,28 @@ func (l *Loop) run() {
 	}
 }
 
-func (l *Loop) conn(id int32) *Conn {
+func (l *Loop) conn(id int32) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conns[id]
 }
 
-// Adopt takes a connection over: c is closed, and the Conn that is returned
+// Adopt takes a connection over: c is closed, and the Stream that is returned
 // goes on with it. c must have no deadline, and no reader or writer. Where it is
-// neither TCP nor a unix socket the answer is ErrUnsupported, and c is as it was.
-func (l *Loop) Adopt(c net.Conn) (*Conn, error) {
+// neither TCP nor a unix socket, nor TLS over what Under made of one, the answer
+// is ErrUnsupported, and c is as it was.
+func (l *Loop) Adopt(c net.Conn) (Stream, error) {
+	if t, ok := c.(*tls.Conn); ok {
+		return l.adoptTLS(t)
+	}
+	n, err := l.adopt(c)
+	if err != nil {
+		return nil, err // not a nil *conn
+	}
+	return n, nil
+}
+
+func (l *Loop) adopt(c net.Conn) (*conn, error) {
 	var raw syscall.RawConn
 	var err error
 	switch c := c.(type) {
@@ -118,7 +142,7 @@ func (l *Loop) Adopt(c net.Conn) (*Conn, error) {
 	if err := errors.Join(cerr, err); err != nil {
 		return nil, fmt.Errorf("adopt connection: %w", err)
 	}
-	n := &Conn{loop: l, fd: fd, local: c.LocalAddr(), remote: c.RemoteAddr()}
+	n := &conn{loop: l, fd: fd, local: c.LocalAddr(), remote: c.RemoteAddr()}
 	n.read.ready, n.write.ready = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := l.add(n); err != nil {
 		_ = syscall.Close(fd)
@@ -137,7 +161,7 @@ func dup(fd uintptr) (int, error) {
 }
 
 // add makes the loop know a connection, with nothing to wait for yet.
-func (l *Loop) add(c *Conn) error {
+func (l *Loop) add(c *conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
@@ -155,7 +179,7 @@ func (l *Loop) add(c *Conn) error {
 	return nil
 }
 
-func (l *Loop) remove(c *Conn) {
+func (l *Loop) remove(c *conn) {
 	l.mu.Lock()
 	delete(l.conns, c.id)
 	l.mu.Unlock()

@@ -82,12 +82,15 @@ const (
 
 // NewReader returns a Reader over src that first yields the bytes of initial.
 func NewReader(src io.Reader, initial []byte) *Reader {
-	r := &Reader{src: src, buf: make([]byte, max(minBuffer, len(initial)))}
-	r.w = copy(r.buf, initial)
+	r := &Reader{src: src}
+	if len(initial) > 0 {
+		r.buf = make([]byte, max(minBuffer, len(initial)))
+		r.w = copy(r.buf, initial)
+	}
 	return r
 }
 
-// SetPool makes pool where long buffers come from, and go to.
+// SetPool makes pool where buffers come from, and go to.
 func (r *Reader) SetPool(pool *Pool) { r.pool = pool }
 
 // SetSource makes src what Fill reads from.
@@ -121,7 +124,10 @@ func (r *Reader) Room() []byte {
 		r.r, r.w = 0, 0
 		if len(r.buf) > maxBuffer { // it held one long frame, or run of them
 			r.pool.put(r.buf)
-			r.buf = make([]byte, minBuffer)
+			r.buf = nil
+		}
+		if r.buf == nil {
+			r.buf = r.pool.least()
 		}
 	}
 	r.grow()
@@ -130,6 +136,15 @@ func (r *Reader) Room() []byte {
 		r.r = 0
 	}
 	return r.buf[r.w:]
+}
+
+// Rest gives a buffer that is empty, and of the least size, to the next Reader that
+// needs one. What Buffered has returned before must not be used any more.
+func (r *Reader) Rest() {
+	if r.r == r.w && len(r.buf) == minBuffer && r.pool != nil {
+		r.pool.small.Put((*[minBuffer]byte)(r.buf))
+		r.r, r.w, r.buf = 0, 0, nil
+	}
 }
 
 // Took says that n bytes were read into what Room returned.

@@ -114,3 +114,31 @@ func TestGrow(t *testing.T) {
 	var none *Pool
 	none.Give(none.Grow(nil, 1<<20))
 }
+
+// TestRest: a Reader that rests lets another one have its buffer, and reads on.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	var p Pool
+	a, b := NewReader(bytes.NewReader([]byte("abc")), nil), NewReader(bytes.NewReader([]byte("xyz")), nil)
+	a.SetPool(&p)
+	b.SetPool(&p)
+	read := func(r *Reader, want string) {
+		t.Helper()
+		if err := r.Need(len(want)); err != nil || string(r.Buffered()) != want {
+			t.Fatalf("%q %v, want %q", r.Buffered(), err, want)
+		}
+	}
+	read(a, "abc")
+	a.Rest() // it is not empty
+	read(a, "abc")
+	a.Discard(3)
+	if a.Rest(); a.buf != nil {
+		t.Error("it has kept its buffer")
+	}
+	read(b, "xyz")
+	if err := a.Fill(); !errors.Is(err, io.EOF) || len(a.Buffered()) != 0 {
+		t.Errorf("%q %v", a.Buffered(), err)
+	}
+	read(b, "xyz")
+	NewReader(nil, nil).Rest()
+}

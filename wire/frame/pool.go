@@ -8,8 +8,19 @@ const maxPooled = 8 << 20
 // Pool keeps long buffers, those of Readers that held a long frame or run of frames
 // first of all, for the next one that needs as much: without it a client's batches,
 // one after the other, would each leave some megabytes to the garbage collector. The
-// zero value is ready, and a nil Pool keeps nothing.
-type Pool struct{ buffers sync.Pool }
+// zero value is ready, and a nil Pool keeps nothing. It has the buffers of Readers that
+// rest, too: most sessions are idle most of the time.
+type Pool struct{ buffers, small sync.Pool }
+
+// least returns a buffer of the least size.
+func (p *Pool) least() []byte {
+	if p != nil {
+		if b, ok := p.small.Get().(*[minBuffer]byte); ok {
+			return b[:]
+		}
+	}
+	return make([]byte, minBuffer)
+}
 
 // get returns a buffer of at least n bytes.
 func (p *Pool) get(n int) []byte {

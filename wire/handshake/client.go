@@ -9,6 +9,7 @@ import (
 	"net"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 )
 
 // tlsHandshakeRecord is the first byte of a TLS ClientHello. As the first byte
@@ -165,7 +166,7 @@ func (o *opening) directTLS() error {
 
 func (o *opening) handshake(over net.Conn) (string, error) {
 	var shown []byte
-	conn := tls.Server(over, serverConfig(o.h.cfg.ClientTLS, &shown))
+	conn := tls.Server(evloop.Under(over), serverConfig(o.h.cfg.ClientTLS, &shown))
 	if err := conn.Handshake(); err != nil {
 		return "", clientGone(fmt.Errorf("TLS handshake: %w", err))
 	}

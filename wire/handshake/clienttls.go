@@ -32,6 +32,7 @@ func observed(base *tls.Config, shown *[]byte) *tls.Config {
 	c := base.Clone()
 	c.NextProtos = []string{alpn}
 	c.SessionTicketsDisabled = true
+	c.DynamicRecordSizingDisabled = true // one write for each reply
 	c.GetConfigForClient = nil
 	c.Certificates = nil
 	c.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {

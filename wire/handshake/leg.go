@@ -56,3 +56,11 @@ func (c *replayConn) Read(p []byte) (int, error) {
 	}
 	return c.Conn.Read(p)
 }
+
+// NetConn returns the connection, or nil as long as there is something before it.
+func (c *replayConn) NetConn() net.Conn {
+	if len(c.head) > 0 {
+		return nil
+	}
+	return c.Conn
+}

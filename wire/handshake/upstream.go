@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
+	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 )
 
 // tlsWish is what one attempt to connect wants of TLS.
@@ -188,7 +189,7 @@ func (h *Handshaker) secure(l *leg, wish tlsWish) error {
 			return tlsFailed("upstream does not support TLS, but TLS was required", nil)
 		}
 	}
-	conn := tls.Client(l.raw, h.upstreamTLS)
+	conn := tls.Client(evloop.Under(l.raw), h.upstreamTLS)
 	if err := conn.Handshake(); err != nil {
 		return tlsFailed("could not negotiate TLS with upstream: "+reason(err), err)
 	}

@@ -13,6 +13,7 @@ func clientConfig(base *tls.Config, mode SSLMode, host string) *tls.Config {
 		c = base.Clone()
 	}
 	c.NextProtos = []string{alpn}
+	c.DynamicRecordSizingDisabled = true // one write for each message
 	if c.ServerName == "" {
 		c.ServerName = host
 	}

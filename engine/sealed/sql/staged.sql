@@ -83,6 +83,37 @@ CREATE OR REPLACE FUNCTION pgbulk.open_staged(message text, sealed text, mac tex
     END
   $pgbulk$;
 
+-- make_runner makes the function of a role in which run_as runs its statements.
+CREATE OR REPLACE FUNCTION pgbulk.make_runner(p_name text, p_role text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  AS $pgbulk$
+    BEGIN
+      EXECUTE format($run$
+        CREATE FUNCTION %s(p_names text[], p_values text[], p_statements text[]) RETURNS bigint[]
+          LANGUAGE plpgsql SECURITY DEFINER
+          AS $body$
+            DECLARE
+              v_rows   bigint;
+              v_counts bigint[] := '{}';
+              v_sql    text;
+            BEGIN
+              FOR i IN 1 .. pg_catalog.cardinality(p_names) LOOP
+                PERFORM pg_catalog.set_config(p_names[i], p_values[i], true);
+              END LOOP;
+              FOREACH v_sql IN ARRAY p_statements LOOP
+                EXECUTE v_sql;
+                GET DIAGNOSTICS v_rows = ROW_COUNT;
+                v_counts := pg_catalog.array_append(v_counts, v_rows);
+              END LOOP;
+              SET CONSTRAINTS ALL IMMEDIATE;
+              RETURN v_counts;
+            END
+          $body$ $run$, p_name);
+      EXECUTE format('REVOKE ALL ON FUNCTION %s(text[], text[], text[]) FROM PUBLIC', p_name);
+      EXECUTE format('ALTER FUNCTION %s(text[], text[], text[]) OWNER TO %I', p_name, p_role);
+    END
+  $pgbulk$;
+
 -- run_as runs statements with the rights of a role, and returns how many rows
 -- each has written.
 --
@@ -108,29 +139,7 @@ CREATE OR REPLACE FUNCTION pgbulk.run_as(p_id text, p_settings jsonb, p_statemen
       v_values text[] := ARRAY(SELECT s.value FROM jsonb_each_text(p_settings) s ORDER BY s.key = 'search_path', s.key);
       v_counts bigint[];
     BEGIN
-      EXECUTE format($run$
-        CREATE FUNCTION %s(p_names text[], p_values text[], p_statements text[]) RETURNS bigint[]
-          LANGUAGE plpgsql SECURITY DEFINER
-          AS $body$
-            DECLARE
-              v_rows   bigint;
-              v_counts bigint[] := '{}';
-              v_sql    text;
-            BEGIN
-              FOR i IN 1 .. pg_catalog.cardinality(p_names) LOOP
-                PERFORM pg_catalog.set_config(p_names[i], p_values[i], true);
-              END LOOP;
-              FOREACH v_sql IN ARRAY p_statements LOOP
-                EXECUTE v_sql;
-                GET DIAGNOSTICS v_rows = ROW_COUNT;
-                v_counts := pg_catalog.array_append(v_counts, v_rows);
-              END LOOP;
-              SET CONSTRAINTS ALL IMMEDIATE;
-              RETURN v_counts;
-            END
-          $body$ $run$, v_name);
-      EXECUTE format('REVOKE ALL ON FUNCTION %s(text[], text[], text[]) FROM PUBLIC', v_name);
-      EXECUTE format('ALTER FUNCTION %s(text[], text[], text[]) OWNER TO %I', v_name, v_role);
+      PERFORM pgbulk.make_runner(v_name, v_role);
       -- By its number, since names move.
       IF NOT EXISTS (SELECT FROM pg_proc p JOIN pgbulk.staged s ON s.role_oid = p.proowner AND s.process_id = p_id
                       WHERE p.proname = 'r_' || p_id AND p.pronamespace = 'pgbulk_run'::regnamespace) THEN
@@ -237,10 +246,11 @@ CREATE OR REPLACE FUNCTION pgbulk.finish_import(p_id text, p_counts bigint[]) RE
 ALTER FUNCTION pgbulk.record_staged(text, text, text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.sender(text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.open_staged(text, text, text) OWNER TO CURRENT_USER;
+ALTER FUNCTION pgbulk.make_runner(text, text) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.run_as(text, jsonb, text[]) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.check_left_behind() OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.import_staged(text, text, int) OWNER TO CURRENT_USER;
 ALTER FUNCTION pgbulk.finish_import(text, bigint[]) OWNER TO CURRENT_USER;
-REVOKE ALL ON FUNCTION pgbulk.sender(text), pgbulk.open_staged(text, text, text), pgbulk.run_as(text, jsonb, text[]),
+REVOKE ALL ON FUNCTION pgbulk.sender(text), pgbulk.open_staged(text, text, text), pgbulk.make_runner(text, text), pgbulk.run_as(text, jsonb, text[]),
   pgbulk.check_left_behind(), pgbulk.import_staged(text, text, int), pgbulk.finish_import(text, bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgbulk.record_staged(text, text, text, text) TO PUBLIC;

@@ -9,6 +9,7 @@ DROP FUNCTION IF EXISTS pgbulk.import_staged(text, text, int);
 DROP FUNCTION IF EXISTS pgbulk.finish_import(text, bigint[]);
 DROP FUNCTION IF EXISTS pgbulk.check_left_behind();
 DROP FUNCTION IF EXISTS pgbulk.run_as(text, jsonb, text[]);
+DROP FUNCTION IF EXISTS pgbulk.make_runner(text, text);
 DROP FUNCTION IF EXISTS pgbulk.open_staged(text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.sender(text);
 DROP FUNCTION IF EXISTS pgbulk.record_staged(text, text, text, text);
