@@ -168,10 +168,10 @@ type action string
 const (
 	killProxy  action = "kill proxy"
 	endBackend action = "terminate backend"
-	// endSegment ends one on a segment, where there are any.
-	endSegment action = "terminate segment's backend"
-	crash      action = "kill backend"
-	stopStore  action = "stop S3"
+	// endPart ends one on a segment or worker, where there are any.
+	endPart   action = "terminate part's backend"
+	crash     action = "kill backend"
+	stopStore action = "stop S3"
 	// Where there are more proxies, one of them stops for longer than its lease,
 	// or is gone while others do its work.
 	pause   action = "pause proxy"
@@ -201,8 +201,8 @@ func (b *bed) act(a action, rng *rand.Rand) func(where) bool {
 				// The backend may be gone by itself.
 				_, _ = b.sql(fmt.Sprintf("SELECT pg_catalog.pg_terminate_backend(%d)", pid))
 			}
-		case endSegment:
-			b.endSegment()
+		case endPart:
+			b.kind.endPart(b)
 		case crash:
 			if pid := b.backend(w); pid != 0 {
 				_ = syscall.Kill(int(pid), syscall.SIGKILL)

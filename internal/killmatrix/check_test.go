@@ -38,6 +38,11 @@ func (b *bed) found() (map[int64]found, error) {
 
 // check compares what the clients know with tables, ledger and store.
 func (b *bed) check(units []*unit) string {
+	if b.kind.finish != "" {
+		if _, err := b.sql(b.kind.finish); err != nil {
+			return err.Error()
+		}
+	}
 	all, err := b.found()
 	if err != nil {
 		return err.Error()
@@ -160,20 +165,17 @@ func (b *bed) checkLedger(all map[int64]found) (problems []string) {
 	return problems
 }
 
-// checkServer: nothing is left in the catalogs; and where proxies have no sessions of
-// their own, none is left of the clients', all of whom have hung up.
+// checkServer: nothing is left in the catalogs, and no session of the clients, all of
+// whom have hung up.
 func (b *bed) checkServer() (problems []string) {
 	rows, err := b.sql(b.kind.left)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	if n := string(rows[0][0]); n != "0" {
-		problems = append(problems, n+" external tables are left")
+		problems = append(problems, n+" external tables or the like are left")
 	}
-	if b.kind.ledger {
-		return problems
-	}
-	rows, err = b.sql("SELECT query FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name <> '" + program + "'")
+	rows, err = b.sql("SELECT query FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND client_port IS NOT NULL AND application_name !~ '^(" + program + "|pgbulkproxy|citus_internal.*)$'")
 	if err != nil {
 		return append(problems, err.Error())
 	}

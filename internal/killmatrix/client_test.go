@@ -65,9 +65,7 @@ func (c *client) run(stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
-			if c.conn != nil {
-				c.hangUp()
-			}
+			c.hangUp()
 			return
 		default:
 		}
@@ -88,6 +86,9 @@ func (c *client) run(stop <-chan struct{}) {
 }
 
 func (c *client) hangUp() {
+	if c.conn == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.conn.Close(ctx) // most are lost

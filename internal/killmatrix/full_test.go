@@ -101,6 +101,7 @@ func TestDiskFull(t *testing.T) {
 		if err := c.copies(table, 2500); err != nil {
 			t.Error(err)
 		}
+		c.hangUp()
 		if problem := b.await(func() string { return b.check(c.units) }); problem != "" {
 			t.Error(problem)
 		}
@@ -137,6 +138,7 @@ func TestStoreDiskFull(t *testing.T) {
 			return ""
 		})
 	}
+	c.hangUp()
 	if problem := b.await(func() string { return b.check(c.units) + objects(dir) }); problem != "" {
 		t.Error(problem)
 	}

@@ -1,6 +1,7 @@
 package killmatrix
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"testing"
@@ -22,8 +23,12 @@ type kind struct {
 	env func(b *bed, upstream string) []string
 	// ledger: there is one.
 	ledger bool
-	// left counts the external tables that there are.
+	// left counts what nobody needs any more: external tables, parts of transactions.
 	left string
+	// endPart ends what works for one client elsewhere than on its server, if it does.
+	endPart func(*bed)
+	// finish has the server complete what it would complete later by itself.
+	finish string
 	// ends are the SQLSTATEs that clients may be told when a part of the server ends.
 	ends []string
 }
@@ -40,6 +45,7 @@ func ownServer(shared bool) *kind {
 		},
 		prepare: func(b *bed) {
 			admin := b.pg.Connect(b.t, b.db, "postgres")
+			defer admin.Close(context.Background())
 			if err := installer.Run(b.t.Context(), admin.PgConn(), installer.SQL(postgres.New(), "")); err != nil {
 				b.t.Fatal(err)
 			}
@@ -48,9 +54,11 @@ func ownServer(shared bool) *kind {
 		tx:     "tx",
 		env:    withLedger,
 		ledger: true,
-		left:   "SELECT count(*) FROM pg_catalog.pg_foreign_table",
+		left:   foreignTables,
 	}
 }
+
+const foreignTables = "SELECT count(*) FROM pg_catalog.pg_foreign_table"
 
 // createTables: a load into u has to be one statement.
 const createTables = `

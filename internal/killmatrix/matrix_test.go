@@ -28,11 +28,19 @@ const clients = 4
 // TestMatrix: whatever ends at whatever point, no row is lost or doubled.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
-	for i, ack := range acks {
-		t.Run(ack, func(t *testing.T) {
+	for i, m := range []struct {
+		name   string
+		points []point
+		options
+	}{
+		{loaded, points, options{ack: loaded}},
+		{staged, points, options{ack: staged}},
+		{"transcoded", binaryPoints, options{ack: loaded, env: []string{"PGBULK_LOAD_METHOD=auto"}}},
+	} {
+		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t, options{ack: ack})
-			for _, c := range plan(i, points, actions) {
+			b := newBed(t, m.options)
+			for _, c := range plan(i, m.points, actions) {
 				b.round(c.point, c.action, c.round)
 				if t.Failed() {
 					return // what follows would only tell of the same

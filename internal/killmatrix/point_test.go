@@ -19,6 +19,8 @@ const (
 	beforeExternal point = "before external table"  // the statements that make and read it are held
 	atExternal     point = "external table made"    // the server asks for the object
 	inInsert       point = "inside insert … select" // the server has read a part of it
+	beforeBinary   point = "before copy binary"     // its COPY is held, with the savepoint
+	inBinary       point = "inside copy binary"     // rows of it are on their way to the server
 	beforeCommit   point = "before commit"
 	afterCommit    point = "after commit" // the proxy does not know
 	atReply        point = "reply"        // the proxy's answer is on its way to the client
@@ -28,6 +30,12 @@ const (
 
 var points = []point{
 	atReceiving, atUpload, beforeFinish, afterFinish, beforeLedger, afterLedger, beforeExternal, atExternal, inInsert,
+	beforeCommit, afterCommit, atReply, beforeSweep, afterSweep,
+}
+
+// binaryPoints are those of loads that go as COPY binary.
+var binaryPoints = []point{
+	atReceiving, atUpload, beforeFinish, afterFinish, beforeLedger, afterLedger, beforeBinary, inBinary,
 	beforeCommit, afterCommit, atReply, beforeSweep, afterSweep,
 }
 
@@ -100,8 +108,15 @@ var ledgerWrites = [][]byte{
 }
 
 func proxyPoint(l *link, typ byte, body []byte) point {
+	if typ == 'd' && l.binary.Load() {
+		return inBinary
+	}
 	if typ != 'Q' && typ != 'P' {
 		return ""
+	}
+	l.binary.Store(bytes.HasSuffix(body, []byte("FROM STDIN WITH (FORMAT binary)\x00")))
+	if l.binary.Load() {
+		return beforeBinary
 	}
 	for _, w := range ledgerWrites {
 		if bytes.Contains(body, w) {

@@ -36,6 +36,7 @@ type link struct {
 	pid         atomic.Uint32
 	service     bool        // it is the proxy's own
 	ledger      atomic.Bool // the server owes the answer to a ledger entry
+	binary      atomic.Bool // a COPY binary of the proxy runs
 }
 
 // newRelay listens until the test ends. Each link has two goroutines, which end
