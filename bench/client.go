@@ -19,13 +19,21 @@ type endpoint struct {
 	addr     string
 	user     string
 	database string
-	tls      bool // libpq's programs ask for it
+	tls      bool
 }
 
-// dsn is for pgx, without TLS.
+// dsn is for pgx.
 func (e endpoint) dsn() string {
-	u := url.URL{Scheme: "postgres", Host: e.addr, User: url.User(e.user), Path: "/" + e.database, RawQuery: "sslmode=disable"}
+	u := url.URL{Scheme: "postgres", Host: e.addr, User: url.User(e.user), Path: "/" + e.database, RawQuery: "sslmode=" + e.sslmode()}
 	return u.String()
+}
+
+// sslmode asks for TLS, or for none: there is no one to hide from.
+func (e endpoint) sslmode() string {
+	if e.tls {
+		return "require"
+	}
+	return "disable"
 }
 
 // env is for programs that use libpq: ours, without the PG variables that the
@@ -37,16 +45,12 @@ func (e endpoint) env(options string) []string {
 			env = append(env, v)
 		}
 	}
-	mode := "disable"
-	if e.tls {
-		mode = "require"
-	}
 	host, port, err := net.SplitHostPort(e.addr)
 	if err != nil {
 		host, port = e.addr, ""
 	}
 	return append(env, "PGHOST="+host, "PGPORT="+port, "PGUSER="+e.user, "PGDATABASE="+e.database,
-		"PGSSLMODE="+mode, "PGGSSENCMODE=disable", "PGOPTIONS="+options, "PGAPPNAME=bench")
+		"PGSSLMODE="+e.sslmode(), "PGGSSENCMODE=disable", "PGOPTIONS="+options, "PGAPPNAME=bench")
 }
 
 // clients runs the programs that come with the server. Debian's wrappers of the

@@ -49,9 +49,11 @@ type daemon struct {
 	err   error
 }
 
-// startDaemon returns when the program is ready. It runs in a process group of
-// its own, so that an interrupt from the terminal reaches us alone and we can
-// stop everything in order; should we be killed, the system ends it too.
+// startDaemon returns when the program is ready. It runs in a session of its own, as
+// services do: so an interrupt from the terminal reaches us alone, and we can stop
+// everything in order; and Linux, which shares processors among sessions first, does
+// not count it as a part of the client programs. Each server process of PostgreSQL is
+// a session, too. Should we be killed, the system ends it.
 func startDaemon(ctx context.Context, spec daemonSpec) (*daemon, error) {
 	log, err := os.Create(spec.log)
 	if err != nil {
@@ -60,7 +62,7 @@ func startDaemon(ctx context.Context, spec daemonSpec) (*daemon, error) {
 	watch := &readyWriter{out: log, prefix: spec.readyLine, found: make(chan string, 1)}
 	cmd := exec.Command(spec.path, spec.args...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = spec.env, watch, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: spec.as}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: spec.as}
 	dieWithParent(cmd.SysProcAttr)
 	d := &daemon{spec: spec, cmd: cmd, done: make(chan struct{})}
 	if err := d.launch(log); err != nil {

@@ -47,6 +47,27 @@ func (l *lab) openGiven(ctx context.Context) (*given, error) {
 	return g, nil
 }
 
+// givenOrOwn takes the private server where none is given.
+func (l *lab) givenOrOwn(ctx context.Context) (*given, error) {
+	if l.opts.DSN != "" {
+		return l.openGiven(ctx)
+	}
+	admin, err := pgx.Connect(ctx, l.cluster.adminDSN())
+	if err != nil {
+		return nil, fmt.Errorf("connect to the private server: %w", err)
+	}
+	engine := l.opts.Engine
+	if engine != "plain" {
+		engine = "postgres"
+	}
+	own := *l.cluster
+	own.admin = admin
+	return &given{
+		dsn: l.cluster.adminDSN(), engine: engine, want: map[string]content{}, cluster: &own,
+		then: "grant insert on %s to " + benchUser,
+	}, nil
+}
+
 func (g *given) close() { _ = g.admin.Close(context.Background()) }
 
 // create makes an empty table whose rows are spread over all nodes.
@@ -84,7 +105,7 @@ func (l *lab) startGiven(ctx context.Context, g *given, name string, settings ..
 		return nil, err
 	}
 	args := []string{"serve", "--listen", listen, "--upstream", g.endpoint.addr, "--store", l.s3.url(), "--engine", g.engine}
-	if g.engine != "greenplum" { // which has no ledger
+	if g.engine != "greenplum" && g.engine != "plain" { // which have no ledger, here
 		args = append(args, "--service-dsn", g.dsn)
 		install := exec.CommandContext(ctx, l.binary, "install", "--dsn", g.dsn, "--engine", g.engine)
 		install.Env = l.s3.env()

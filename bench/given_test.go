@@ -43,3 +43,29 @@ func TestGivenNeedsDSN(t *testing.T) {
 		}
 	}
 }
+
+// TestCrossoverWays: each engine is measured by the ways that it has, and no run is
+// over before it can be measured.
+func TestCrossoverWays(t *testing.T) {
+	t.Parallel()
+	for engine, want := range map[string]string{
+		"greenplum": "direct;pass;stream;s3;gpfdist", "plain": "direct;pass;stream", "postgres": "direct;pass;stream;stage",
+	} {
+		ways, err := (&given{engine: engine}).crossoverWays()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, w := range ways {
+			names = append(names, w.name)
+		}
+		if got := strings.Join(names, ";"); got != want {
+			t.Errorf("%s: %s", engine, got)
+		}
+	}
+	for _, rows := range copySizes {
+		if n := copiesOf(rows); n < 1 || n*rows < 100 {
+			t.Errorf("%d COPYs of %d rows", n, rows)
+		}
+	}
+}

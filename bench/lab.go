@@ -108,7 +108,7 @@ type options struct {
 	Rows        int       `help:"Rows of the data set, about 100 bytes of text each." default:"2000000"`
 	InsertRows  int       `help:"Rows of an INSERT scenario; single-row ones take fewer." default:"200000"`
 	DSN         string    `name:"dsn" help:"A distributed server on this machine, by its superuser, for the scenarios given-…; they make tables there, and install what the engine needs." placeholder:"DSN"`
-	Engine      string    `help:"The engine of --dsn: greenplum, citus or postgres." default:"greenplum" enum:"greenplum,citus,postgres"`
+	Engine      string    `help:"The engine of --dsn: greenplum, citus, postgres or plain." default:"greenplum" enum:"greenplum,citus,postgres,plain"`
 	GivenRows   int       `help:"Rows of a COPY into the server of --dsn." default:"1000000"`
 	MigrateRows int64     `help:"Rows of the table whose groups are migrated; half of them are moved." default:"10000000"`
 	Crowd       int       `help:"COPYs at once of scenario copy-crowd." default:"50"`

@@ -19,6 +19,7 @@ func registry() []scenario {
 	var all []scenario
 	for _, c := range []copyLoad{
 		{way: "staged", engine: "postgres"},
+		{way: "external", engine: "postgres", settings: []string{"load.method=external"}},
 		{way: "plain", engine: "plain"},
 		{way: "relay", engine: "plain", options: "-cpgbulk.mode=off"},
 	} {
@@ -27,11 +28,12 @@ func registry() []scenario {
 			all = append(all, c.scenario())
 		}
 	}
+	all = append(all, keyedCopy{}.scenario(), keyedCopy{upsert: true}.scenario())
 	all = append(all, crowd{}.scenario(), ackStaged{}.scenario(), ledgerCost{}.scenario(), routedCopy{}.scenario())
 	all = append(all, insertScripts()...)
 	all = append(all, insertPgxs()...)
 	all = append(all, insertPrograms()...)
-	all = append(all, crossover{}.scenario())
+	all = append(all, crossover{}.scenario(), copyCrossover())
 	for _, m := range []migration{{}, {indexed: true}, {beside: true}, {indexed: true, beside: true}} {
 		all = append(all, m.scenario())
 	}
@@ -50,8 +52,8 @@ func registry() []scenario {
 		all = append(all, tpcb{connections}.scenario())
 	}
 	all = append(all, givenScenarios()...)
-	all = append(all, roundTrip{}.scenario(), smallCopy{}.scenario())
-	all = append(all, idle{}.scenario())
+	all = append(all, roundTrip{}.scenario(), smallCopy{}.scenario(), added{}.scenario(), added{tls: true}.scenario())
+	all = append(all, idle{}.scenario(), idle{tls: true}.scenario())
 	for _, engine := range engines {
 		all = append(all, memory{engine: engine}.scenario())
 	}

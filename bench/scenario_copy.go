@@ -8,10 +8,11 @@ import (
 // copyLoad measures psql's \copy of the whole data set.
 type copyLoad struct {
 	// way names the path the rows are meant to take.
-	way     string
-	format  string
-	engine  string
-	options string
+	way      string
+	format   string
+	engine   string
+	options  string
+	settings []string // of the proxy
 }
 
 func (c copyLoad) scenario() scenario {
@@ -25,9 +26,11 @@ func (c copyLoad) scenario() scenario {
 func (c copyLoad) explain() string {
 	switch c.way {
 	case "staged":
+		return "by load.method auto: COPY on the session, in S3 beside it"
+	case "external":
 		return "staged in S3 and read from there by the server"
 	case "plain":
-		return "staged in S3 and read back by the proxy"
+		return "the same by engine plain"
 	default:
 		return "relayed: interception switched off by the client"
 	}
@@ -38,7 +41,7 @@ func (c copyLoad) run(ctx context.Context, l *lab) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	px, err := l.startProxy(ctx, c.engine)
+	px, err := l.startProxyTo(ctx, c.engine, l.cluster.endpoint, c.settings...)
 	if err != nil {
 		return nil, err
 	}

@@ -38,17 +38,23 @@ func (c crowd) run(ctx context.Context, l *lab) ([]Result, error) {
 			return nil, err
 		}
 	}
-	load := func(ep endpoint) func(context.Context) ([]float64, error) {
-		return func(ctx context.Context) ([]float64, error) { return c.load(ctx, l, data, ep) }
+	load := func(copies, selects endpoint) func(context.Context) ([]float64, error) {
+		return func(ctx context.Context) ([]float64, error) { return c.load(ctx, l, px, data, copies, selects) }
 	}
+	direct := l.cluster.endpoint
 	results, err := l.alternate(ctx, "COPY", []measure{
-		{c.scenario().name, "s", lower}, {c.scenario().name + "-selects", "1/s", higher},
-	}, []way{{"direct", load(l.cluster.endpoint)}, {"proxied", px.watched(load(px.endpoint))}})
+		{c.scenario().name, "s", lower}, {c.scenario().name + "-selects", "1/s", higher}, {c.scenario().name + "-processors", "s", lower},
+	}, []way{
+		{"direct", load(direct, direct)},
+		{"proxied SELECTs, direct COPYs", load(direct, px.endpoint)},
+		{"proxied", px.watched(load(px.endpoint, px.endpoint))},
+	})
 	if err != nil {
 		return nil, err
 	}
 	for i := range results {
 		results[i].compare("proxied", "direct")
+		results[i].compare("proxied", "proxied SELECTs, direct COPYs")
 	}
 	results[0].PeakRSS = px.peak
 	px.runs *= int64(l.opts.Crowd)
@@ -57,24 +63,32 @@ func (c crowd) run(ctx context.Context, l *lab) ([]Result, error) {
 }
 
 // load times all loads of one round, and counts their rows.
-func (c crowd) load(ctx context.Context, l *lab, data *dataset, ep endpoint) ([]float64, error) {
+func (c crowd) load(ctx context.Context, l *lab, px *proxy, data *dataset, copies, selects endpoint) ([]float64, error) {
 	for i := range l.opts.Crowd {
 		if err := l.cluster.empty(ctx, c.table(i)); err != nil {
 			return nil, err
 		}
 	}
-	reader := &beside{ep: ep, do: selectAccount}
-	err := reader.during(ctx, func(ctx context.Context) error {
+	before, err := l.processors(ctx, px)
+	if err != nil {
+		return nil, err
+	}
+	reader := &beside{ep: selects, do: selectAccount}
+	err = reader.during(ctx, func(ctx context.Context) error {
 		group, ctx := errgroup.WithContext(ctx)
 		for i := range l.opts.Crowd {
 			group.Go(func() error {
 				command := fmt.Sprintf(`\copy %s from %s`, c.table(i), metaQuote(data.path("text")))
-				_, err := l.clients.psql(ctx, ep, "", nil, command)
+				_, err := l.clients.psql(ctx, copies, "", nil, command)
 				return err
 			})
 		}
 		return group.Wait()
 	})
+	if err != nil {
+		return nil, err
+	}
+	after, err := l.processors(ctx, px)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +101,7 @@ func (c crowd) load(ctx context.Context, l *lab, data *dataset, ep endpoint) ([]
 			return nil, fmt.Errorf("%s holds %d rows, want %d", c.table(i), n, data.content.Rows)
 		}
 	}
-	return []float64{reader.took.Seconds(), reader.rate()}, nil
+	return []float64{reader.took.Seconds(), reader.rate(), after - before}, nil
 }
 
 // selectAccount is the statement of pgbench -S.

@@ -48,7 +48,7 @@ func (g *given) copyWays(data *dataset) ([]givenWay, error) {
 	ways := []givenWay{
 		{name: "direct", direct: true, format: "text"},
 		{name: "default", format: "text"},
-		{name: "copy", format: "text", settings: []string{"load.method=copy"}},
+		{name: "copy", format: "text", settings: []string{"load.method=copy", "sweep.keep=always"}},
 		{name: "direct binary", direct: true, format: "binary"},
 		{name: "default binary", format: "binary"},
 	}

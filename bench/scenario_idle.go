@@ -20,9 +20,12 @@ const spareDescriptors = 200
 // idle measures the memory of the proxy with sessions that do nothing. They end at a
 // PgBouncer, which takes a server's connection only for a session that asks
 // something: ten thousand server processes are more than this machine holds.
-type idle struct{}
+type idle struct{ tls bool }
 
 func (s idle) scenario() scenario {
+	if s.tls {
+		return scenario{name: "tls-idle-sessions", summary: "the same with TLS on both sides", run: s.run}
+	}
 	return scenario{name: "idle-sessions", summary: "memory of the proxy with 10000 idle sessions, that go on to a PgBouncer", run: s.run}
 }
 
@@ -34,12 +37,18 @@ func (s idle) run(ctx context.Context, l *lab) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	bouncer, err := l.startBouncer(ctx, l.plain())
+	k := l.plain()
+	if s.tls {
+		if k, err = l.secured(ctx); err != nil {
+			return nil, err
+		}
+	}
+	bouncer, err := l.startBouncer(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	defer bouncer.stop()
-	px, err := l.startProxyTo(ctx, "plain", bouncer.endpoint)
+	px, err := l.startProxyTo(ctx, "plain", bouncer.endpoint, k.settings...)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (c ledgerCost) run(ctx context.Context, l *lab) ([]Result, error) {
 		return nil, err
 	}
 	defer with.stop()
-	without, err := l.startProxyTo(ctx, "plain", l.cluster.endpoint, "service_dsn=")
+	without, err := l.startProxyTo(ctx, "plain", l.cluster.endpoint, "service_dsn=", "sweep.keep=always")
 	if err != nil {
 		return nil, err
 	}

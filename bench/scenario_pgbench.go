@@ -66,7 +66,7 @@ func (s selects) run(ctx context.Context, l *lab) ([]Result, error) {
 			return nil, err
 		}
 	}
-	return l.besideBouncerBy(ctx, k, measure{s.scenario().name, "tps", higher}, func(ep endpoint) func(context.Context) ([]float64, error) {
+	return l.besideBouncerBy(ctx, k, []measure{{s.scenario().name, "tps", higher}}, func(ep endpoint) func(context.Context) ([]float64, error) {
 		return func(ctx context.Context) ([]float64, error) {
 			out, err := l.pgbench(ctx, ep, s.connections, append(s.args(), "-S")...)
 			if err != nil {

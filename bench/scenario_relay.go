@@ -9,11 +9,11 @@ import (
 // PgBouncer, which is left out where there is none. The ratio to PgBouncer
 // stands first.
 func (l *lab) besideBouncer(ctx context.Context, of measure, run func(endpoint) func(context.Context) ([]float64, error)) ([]Result, error) {
-	return l.besideBouncerBy(ctx, l.plain(), of, run)
+	return l.besideBouncerBy(ctx, l.plain(), []measure{of}, run)
 }
 
 // besideBouncerBy does so with TLS or without.
-func (l *lab) besideBouncerBy(ctx context.Context, k link, of measure, run func(endpoint) func(context.Context) ([]float64, error)) ([]Result, error) {
+func (l *lab) besideBouncerBy(ctx context.Context, k link, of []measure, run func(endpoint) func(context.Context) ([]float64, error)) ([]Result, error) {
 	px, err := l.startProxyTo(ctx, "plain", k.endpoint, k.settings...)
 	if err != nil {
 		return nil, err
@@ -33,14 +33,16 @@ func (l *lab) besideBouncerBy(ctx context.Context, k link, of measure, run func(
 		defer bouncer.stop()
 		ways = append(ways, way{"pgbouncer", run(bouncer.endpoint)})
 	}
-	results, err := l.alternate(ctx, "Relay", []measure{of}, ways)
+	results, err := l.alternate(ctx, "Relay", of, ways)
 	if err != nil {
 		return nil, err
 	}
-	res := &results[0]
-	res.compare("proxied", "pgbouncer")
-	res.compare("proxied", "direct")
-	res.compare("pgbouncer", "direct")
-	res.PeakRSS, res.Notes = px.peak, notes
+	for i := range results {
+		res := &results[i]
+		res.compare("proxied", "pgbouncer")
+		res.compare("proxied", "direct")
+		res.compare("pgbouncer", "direct")
+		res.PeakRSS, res.Notes = px.peak, notes
+	}
 	return results, nil
 }

@@ -24,7 +24,7 @@ func TestRegistryNames(t *testing.T) {
 
 func TestSelectScenarios(t *testing.T) {
 	t.Parallel()
-	for pattern, want := range map[string]int{".": len(registry()), "^copy-text": 3, "^pgbench-simple": 3, "nothing": 0} {
+	for pattern, want := range map[string]int{".": len(registry()), "^copy-text": 4, "^pgbench-simple": 3, "nothing": 0} {
 		if got := len(selectScenarios(registry(), pattern)); got != want {
 			t.Errorf("%q selects %d scenarios, want %d", pattern, got, want)
 		}
