@@ -33,10 +33,16 @@ type process struct {
 // is still there.
 func launch(t *testing.T, args ...string) *process {
 	t.Helper()
+	return launchAs(t, nil, args...)
+}
+
+// launchAs is launch with attributes of the process.
+func launchAs(t *testing.T, attr *syscall.SysProcAttr, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, lines: make(chan string, 1000), done: make(chan struct{}), wrote: make(chan struct{})}
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), asCommand+"=1")
-	p.cmd.Stderr = p
+	p.cmd.Stderr, p.cmd.SysProcAttr = p, attr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -81,6 +81,11 @@ func (s *serveCmd) Run(a *app) error {
 	spareThreads(&cfg)
 	log := a.newLogger(cfg.Log)
 	log.Debug("settings other than default", "config", cfg)
+	if cfg.Limits.Nice != 0 {
+		if err := setNice(cfg.Limits.Nice); err != nil {
+			log.Warn("limits.nice is not in force", "error", err)
+		}
+	}
 	return a.untilSignal(func(ctx context.Context) error {
 		return runProxy(ctx, cfg, log, func(addr net.Addr, engine string) error {
 			_, err := fmt.Fprintf(a.stdout, "ready listen=%s upstream=%s engine=%s\n", addr, cfg.Upstream, engine)

@@ -138,6 +138,8 @@ type Limits struct {
 	// Workers is how many processors work on the bytes of loads. Default 0: as many
 	// as there are.
 	Workers int
+	// Nice is the niceness of the proxy's session, -20 to 19. Default 0: untouched.
+	Nice int
 	// Role and Database are what each role, and each database, may have of it.
 	Role, Database OwnLimits
 }

@@ -8,6 +8,9 @@ func limitKeys() []Key {
 		{Name: "limits.workers", Kind: Int, Default: "0", Min: 0, Max: 1024,
 			Doc:   "How many processors work on the bytes of loads at a time: look for the ends of rows, transcode, make checksums. 0: as many as there are.",
 			field: func(c *Config) any { return &c.Limits.Workers }},
+		{Name: "limits.nice", Kind: Int, Default: "0", Min: -20, Max: 19,
+			Doc:   "The niceness of the proxy's session beside all others of the machine, among which Linux shares processors first (autogroup, sched(7)). Below 0 needs CAP_SYS_NICE. 0: it is left alone.",
+			field: func(c *Config) any { return &c.Limits.Nice }},
 	}
 	all = append(all, ownLimitKeys("role", "each role that clients log in as", func(c *Config) *OwnLimits { return &c.Limits.Role })...)
 	return append(all, ownLimitKeys("database", "each database", func(c *Config) *OwnLimits { return &c.Limits.Database })...)

@@ -122,3 +122,33 @@ func TestLimitUploads(t *testing.T) {
 	b.wantLimit(0, "pgbulk_limit_in_use", "uploads")
 	b.wantMetric(3, "pgbulk_loads_total", "result", "ok")
 }
+
+// TestLimitMemory: while a role's files wait for their store they have no more memory
+// than its part, and lie on disk beyond that; all rows are loaded.
+func TestLimitMemory(t *testing.T) {
+	t.Parallel()
+	stall := make(chan struct{})
+	release := sync.OnceFunc(func() { close(stall) })
+	t.Cleanup(release)
+	b := newBed(t, stalled(stall), func(c *config.Config) { c.Limits.Role.MemoryBytes = mib })
+	must(t, b.direct(), createWide)
+	ended := loading(b.proxied())
+	eventually(t, patience, func() string {
+		if b.metric(t, "pgbulk_limit_refused_total", "resource", "memory") == 0 {
+			return "nothing was refused"
+		}
+		return ""
+	})
+	if got := b.metric(t, "pgbulk_limit_in_use", "resource", "memory"); got == 0 || got > mib {
+		t.Errorf("%v bytes in memory", got)
+	}
+	release()
+	if o := <-ended; o.tag != loaded {
+		t.Error(o)
+	}
+	if got := must(t, b.direct(), "SELECT count(*) FROM t"); got != fmt.Sprint(4*mib/10001) {
+		t.Errorf("%s rows", got)
+	}
+	b.wantLimit(0, "pgbulk_limit_in_use", "memory")
+	b.wantMetric(1, "pgbulk_loads_total", "result", "ok")
+}
