@@ -41,7 +41,7 @@ const maxMisfits = 2
 // transcodes says that rows of the load may go as COPY binary. A small one is not
 // worth the question.
 func (ld *Load) transcodes() bool {
-	return ld.l.cfg.Transcode && !ld.spec.Unstaged && ld.spec.Decision.Transcodable(ld.spec.Statement, ld.spec.Inspection) &&
+	return !ld.spec.Unstaged && ld.l.transcodable(&ld.spec.Decision, ld.spec.Statement, ld.spec.Inspection) &&
 		(ld.spec.Decision.Method != rewrite.MethodExternal || ld.storesBinary())
 }
 

@@ -221,6 +221,10 @@ const (
 	MethodAuto     = "auto"
 	MethodExternal = "external"
 	MethodCopy     = "copy"
+
+	// The values of LoadConfig.Transcode besides MethodAuto.
+	TranscodeOn  = "on"
+	TranscodeOff = "off"
 )
 
 // LoadConfig configures loads.
@@ -232,8 +236,8 @@ type LoadConfig struct {
 	// external or copy. Default auto.
 	Method string
 	// Transcode: text and csv go to the server as COPY binary where that is the
-	// same. Default on.
-	Transcode bool
+	// same: on, off, or auto, where it was measured to be faster. Default auto.
+	Transcode string
 	// TranscodeWorkers is how many processors that may use; 0 is half of them.
 	// Default 0, 0 to 256.
 	TranscodeWorkers int

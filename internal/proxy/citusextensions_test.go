@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +68,38 @@ func TestCitusExtensions(t *testing.T) {
 		}
 		if stagedLoads++; must(t, admin, "SELECT count(*) FROM pgbulk.staged WHERE done") != strconv.Itoa(stagedLoads) {
 			t.Errorf("%s: the load was not answered when staged", kind)
+		}
+	}
+}
+
+// TestTranscodedCitus: rows go on to workers as text unless COPY binary is asked for,
+// and into a table of the coordinator's, or a temporary one, as COPY binary.
+func TestTranscodedCitus(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Citus(t)
+	for transcode, spread := range map[string]bool{config.MethodAuto: false, config.TranscodeOn: true} {
+		b := newPlainBed(t, pg, Options{}, func(c *config.Config) {
+			c.Engine, c.Stage.MinBytes, c.Load.Method, c.Load.Transcode = "citus", 0, config.MethodAuto, transcode
+		})
+		installCitus(t, pg, b.db)
+		c := b.proxied()
+		for _, tc := range []struct {
+			kind, sql string
+			binary    bool
+		}{
+			{"create_distributed_table('t', 'id')", "COPY t FROM STDIN", spread},
+			{"create_reference_table('t')", "COPY t FROM STDIN", spread},
+			{"create_distributed_table('t', 'id')", "COPY t FROM STDIN (ON_CONFLICT update)", true},
+			{"1", "COPY t FROM STDIN", true},
+		} {
+			must(t, b.direct(), "DROP TABLE IF EXISTS t; CREATE TABLE t (id int PRIMARY KEY, note text); SELECT "+tc.kind)
+			before := b.metric(t, transcodedFiles, "result", "ok")
+			if o := copyIn(c, tc.sql, bytes.NewReader(textRows(5000))); o.tag != "COPY 5000" {
+				t.Errorf("%s: %s: %s", tc.kind, tc.sql, o)
+			}
+			if got := b.metric(t, transcodedFiles, "result", "ok") - before; got > 0 != tc.binary {
+				t.Errorf("%s, %s: %s: %v files went as COPY binary, want some %v", transcode, tc.kind, tc.sql, got, tc.binary)
+			}
 		}
 	}
 }

@@ -79,7 +79,9 @@ func TestForeignCancel(t *testing.T) {
 	for name, method := range map[string]string{"transcoded": config.MethodAuto, "external": config.MethodExternal} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBed(t, Options{}, func(c *config.Config) { c.Load.Method, c.Load.Transcode, c.Stage.FileBytes = method, true, mib })
+			b := newBed(t, Options{}, func(c *config.Config) {
+				c.Load.Method, c.Load.Transcode, c.Stage.FileBytes = method, config.TranscodeOn, mib
+			})
 			other := b.direct()
 			must(t, other, "CREATE TABLE t (id int, note text)")
 			for round := range 30 {

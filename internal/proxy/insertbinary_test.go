@@ -22,8 +22,8 @@ func TestInsertsInBinary(t *testing.T) {
 		return sql.String() + "(NULL, '-1e3', '', 'no', NULL, '" + moment + "')"
 	}
 	const plain, never = "2024-02-29", "29 Feb 2024 12:00:00 UTC"
-	for name, transcode := range map[string]bool{"on": true, "off": false} {
-		t.Run(name, func(t *testing.T) {
+	for _, transcode := range []string{config.MethodAuto, config.TranscodeOn, config.TranscodeOff} {
+		t.Run(transcode, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, Options{}, func(c *config.Config) { c.Load.Transcode = transcode })
 			direct, c := b.direct(), b.proxied()
@@ -41,7 +41,7 @@ func TestInsertsInBinary(t *testing.T) {
 				}
 				must(t, c, insert(step.moment))
 				ran := must(t, direct, "SELECT query FROM pg_stat_activity WHERE pid = "+pid)
-				if copies, binary := strings.Count(ran, "COPY"), strings.Count(ran, "binary"); copies == 0 || binary > 0 != (step.binary && transcode) {
+				if copies, binary := strings.Count(ran, "COPY"), strings.Count(ran, "binary"); copies == 0 || binary > 0 != (step.binary && transcode != config.TranscodeOff) {
 					t.Errorf("%+v: the server ran %.200s", step, ran)
 				}
 			}

@@ -50,7 +50,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		FileBytes: p.cfg.Stage.FileBytes, Ahead: p.cfg.Stage.Ahead + 1, Uploads: p.cfg.Stage.Uploads,
 		URLTTL: p.cfg.Load.URLTTL, Grace: p.cfg.Sweep.Grace,
 		BreakerFailures: p.cfg.Breaker.Failures, BreakerCooldown: p.cfg.Breaker.Cooldown, Owner: me.Owner,
-		Prefer: prefer(p.cfg), Transcode: p.cfg.Load.Transcode, TranscodeWorkers: p.cfg.Load.TranscodeWorkers, KeepAll: p.cfg.Sweep.Keep == config.KeepAlways,
+		Prefer: prefer(p.cfg), Transcode: p.cfg.Load.Transcode != config.TranscodeOff, TranscodeSharded: p.cfg.Load.Transcode == config.TranscodeOn, TranscodeWorkers: p.cfg.Load.TranscodeWorkers, KeepAll: p.cfg.Sweep.Keep == config.KeepAlways,
 		Limits: limits(p.cfg.Limits),
 	}, bulk.Deps{
 		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Pull: p.pull,

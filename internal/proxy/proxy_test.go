@@ -48,7 +48,7 @@ func start(t testing.TB, pg *testenv.PG, o Options, change func(*config.Config))
 	cfg.Store = s3.URL(s3.Prefix(t))
 	cfg.Stage.MinBytes, cfg.Stage.FileBytes = 0, 64<<10
 	cfg.Insert.MinRows, cfg.Insert.MinRowsAlone, cfg.Insert.MinRowsBind = 2, 2, 2
-	cfg.Insert.MinRowsBatch, cfg.Load.Method, cfg.Load.Transcode = 2, config.MethodExternal, false
+	cfg.Insert.MinRowsBatch, cfg.Load.Method, cfg.Load.Transcode = 2, config.MethodExternal, config.TranscodeOff
 	cfg.Sweep.Grace = 0
 	cfg.Lease.Discover = false // databases are those of other tests
 	cfg.DrainTimeout = 2 * time.Second
@@ -165,12 +165,16 @@ func TestDifferentialExternal(t *testing.T) {
 // TestDifferentialPlain has neither an installation nor a ledger, and sends text as
 // COPY binary.
 func TestDifferentialPlain(t *testing.T) {
-	differ(t, false, false, func(c *config.Config) { c.Engine, c.Load.Transcode, c.Sweep.Keep = "plain", true, config.KeepAlways },
+	differ(t, false, false, func(c *config.Config) {
+		c.Engine, c.Load.Transcode, c.Sweep.Keep = "plain", config.TranscodeOn, config.KeepAlways
+	},
 		"copy", "insert", "routed", "session")
 }
 
 // transcoded sends files as COPY binary.
-func transcoded(c *config.Config) { c.Load.Method, c.Load.Transcode = config.MethodAuto, true }
+func transcoded(c *config.Config) {
+	c.Load.Method, c.Load.Transcode = config.MethodAuto, config.TranscodeOn
+}
 
 // TestDifferentialExtended is what a new user has, in the extended protocol.
 func TestDifferentialExtended(t *testing.T) {

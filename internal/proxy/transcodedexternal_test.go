@@ -13,7 +13,9 @@ import (
 )
 
 // storedBinary has the server read files of COPY binary.
-func storedBinary(c *config.Config) { c.Load.Method, c.Load.Transcode = config.MethodExternal, true }
+func storedBinary(c *config.Config) {
+	c.Load.Method, c.Load.Transcode = config.MethodExternal, config.TranscodeOn
+}
 
 // TestExternalBinary: files are stored as COPY binary where they fit, else as they
 // are; either way the rows are the same, and so are errors.
@@ -119,7 +121,7 @@ func TestExternalKeepsBytes(t *testing.T) {
 		"kept":   func(c *config.Config) { c.Sweep.Keep = config.KeepAlways },
 		"staged": func(*config.Config) {},
 		"code":   func(*config.Config) {},
-		"off":    func(c *config.Config) { c.Load.Transcode = false },
+		"off":    func(c *config.Config) { c.Load.Transcode = config.TranscodeOff },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
