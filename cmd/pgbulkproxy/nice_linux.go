@@ -4,8 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // setNice sets the niceness of this session's autogroup (sched(7)). That of its threads,
@@ -13,7 +12,7 @@ import (
 // a session of its own, a proxy that works for 12 loads has a thirteenth of the
 // processors by right, and what it relays waits behind them all.
 func setNice(n int) error {
-	if leader, err := unix.Getsid(0); err != nil || leader != os.Getpid() {
+	if leader, _, errno := syscall.RawSyscall(syscall.SYS_GETSID, 0, 0, 0); errno != 0 || int(leader) != os.Getpid() {
 		return errors.New("the proxy shares its session with other programs; run it as a service, or by setsid(1)")
 	}
 	return os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(n)), 0)
