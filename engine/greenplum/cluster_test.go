@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
 // cluster is one test's schema in the database that the DSN names, which has the
-// protocol s3, and a server of configurations.
+// protocol s3, TRUSTED, and a server of configurations.
 type cluster struct {
 	t      *testing.T
 	conn   *pgconn.PgConn

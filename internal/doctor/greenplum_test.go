@@ -15,6 +15,7 @@ import (
 func TestGreenplum(t *testing.T) {
 	t.Parallel()
 	w := newWard(t, testenv.Greenplum(t))
+	w.admin("ALTER ROLE " + w.service + " SET gp_autostats_mode = 'none'") // whatever the cluster has
 	cfg := w.config()
 	r := w.examine(cfg, Options{})
 	w.want(r, check.NameEngine, check.OK, "greenplum")

@@ -20,8 +20,25 @@ const GreenplumDSN = "PGBULK_TEST_GREENPLUM_DSN"
 
 // Greenplum returns the cluster that GreenplumDSN names. The test is left out
 // where there is none. It is trusted as the servers that we start are: whatever
-// role connects from here needs no password but the one in the string.
-func Greenplum(tb testing.TB) *PG { tb.Helper(); return Given(tb, GreenplumDSN) }
+// role connects from here needs no password but the one in the string. Its databases
+// have the protocol s3, which loads go without in silence where it is not.
+func Greenplum(tb testing.TB) *PG {
+	tb.Helper()
+	pg := Given(tb, GreenplumDSN)
+	pg.furnish = func(db string) error { return pg.execIn(db, protocolS3) }
+	return pg
+}
+
+// protocolS3 makes gpcloud's protocol, in a schema that no test empties, where the
+// database has none of the cluster's template.
+const protocolS3 = `DO $$ BEGIN
+ IF NOT EXISTS (SELECT FROM pg_catalog.pg_extprotocol WHERE ptcname OPERATOR(pg_catalog.=) 's3') THEN
+  CREATE SCHEMA gpcloud;
+  CREATE FUNCTION gpcloud.read_from_s3() RETURNS integer AS '$libdir/gpcloud.so', 's3_import' LANGUAGE C STABLE;
+  CREATE FUNCTION gpcloud.write_to_s3() RETURNS integer AS '$libdir/gpcloud.so', 's3_export' LANGUAGE C STABLE;
+  CREATE TRUSTED PROTOCOL s3 (readfunc = gpcloud.read_from_s3, writefunc = gpcloud.write_to_s3);
+ END IF;
+END $$`
 
 // Given returns the server whose superuser's connection string stands in an
 // environment variable, and leaves the test out where none does. "postgres" means

@@ -35,8 +35,9 @@ type PG struct {
 
 	cfg     pgserver.Config
 	server  *pgserver.Server
-	given   *pgconn.Config // of a server that is not ours, else nil
-	nodes   []node         // of a Citus cluster, the coordinator first, else none
+	given   *pgconn.Config        // of a server that is not ours, else nil
+	nodes   []node                // of a Citus cluster, the coordinator first, else none
+	furnish func(db string) error // what a new database is given, else nil
 	version int
 }
 
@@ -170,7 +171,11 @@ func (pg *PG) NewDatabase(tb testing.TB) string {
 	if pg.nodes != nil {
 		create = pg.newCluster
 	}
-	if err := create(name); err != nil {
+	err := create(name)
+	if err == nil && pg.furnish != nil {
+		err = pg.furnish(name)
+	}
+	if err != nil {
 		tb.Fatal("testenv: create database: ", err)
 	}
 	tb.Cleanup(func() {
@@ -240,10 +245,13 @@ func (pg *PG) home() string {
 }
 
 // exec runs SQL as superuser in a session of its own.
-func (pg *PG) exec(sql string) error {
+func (pg *PG) exec(sql string) error { return pg.execIn(pg.home(), sql) }
+
+// execIn runs SQL in one of the databases.
+func (pg *PG) execIn(db, sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, pg.DSN(pg.home(), pgserver.Superuser))
+	conn, err := pgconn.Connect(ctx, pg.DSN(db, pgserver.Superuser))
 	if err != nil {
 		return err
 	}
