@@ -58,7 +58,7 @@ func (t *insertTask) turner() *turner {
 	}
 	columns := make([]transcode.Column, t.stmt.Targets())
 	for i := range columns {
-		columns[i] = transcode.Column{Base: in.Types[i].Base, Typmod: in.Types[i].Typmod}
+		columns[i] = transcode.Column{Base: in.Types[i].Base, Typmod: in.Types[i].Typmod, Enum: in.IsEnum(i)}
 	}
 	rows, err := transcode.New(columns, transcode.Format{}, settings)
 	if err != nil {

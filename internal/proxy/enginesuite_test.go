@@ -37,6 +37,9 @@ func TestEngineGreenplum(t *testing.T) {
 				if left := must(t, b.direct(), "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgbulk%'"); left != "0" {
 					t.Errorf("%s relations left behind", left)
 				}
+				if read := b.metric(t, "pgbulk_loads_total", "engine", "greenplum", "result", "ok"); (read > 0) != (name != "copy") {
+					t.Errorf("segments have read %v loads", read) // else another way was tried
+				}
 			})
 		})
 	}

@@ -17,9 +17,9 @@ func TestInsertsInBinary(t *testing.T) {
 		var sql strings.Builder
 		sql.WriteString("INSERT INTO kinds VALUES ")
 		for i := range 99 {
-			fmt.Fprintf(&sql, "(%d, %d.50, E'a\\tb''', TRUE, '{1,NULL}', '2024-02-29 12:00:00.5+02'), ", i, i)
+			fmt.Fprintf(&sql, "(%d, %d.50, E'a\\tb''', TRUE, '{1,NULL}', '2024-02-29 12:00:00.5+02', 'ein \"Ton\"'), ", i, i)
 		}
-		return sql.String() + "(NULL, '-1e3', '', 'no', NULL, '" + moment + "')"
+		return sql.String() + "(NULL, '-1e3', '', 'no', NULL, '" + moment + "', '')"
 	}
 	const plain, never = "2024-02-29", "29 Feb 2024 12:00:00 UTC"
 	for _, transcode := range []string{config.MethodAuto, config.TranscodeOn, config.TranscodeOff} {
@@ -27,7 +27,7 @@ func TestInsertsInBinary(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, Options{}, func(c *config.Config) { c.Load.Transcode = transcode })
 			direct, c := b.direct(), b.proxied()
-			must(t, direct, "CREATE TABLE kinds (i int, n numeric(8,1), s varchar(4), b bool, a int[], at timestamptz)")
+			must(t, direct, `CREATE TYPE tone AS ENUM ('', 'ein "Ton"'); CREATE TABLE kinds (i int, n numeric(8,1), s varchar(4), b bool, a int[], at timestamptz, e tone)`)
 			pid := must(t, c, "SET TimeZone = UTC; SELECT pg_backend_pid()")
 			for _, step := range []struct {
 				before, moment string
@@ -46,8 +46,8 @@ func TestInsertsInBinary(t *testing.T) {
 				}
 			}
 			want := "700,7,7," + strings.Repeat("2024-02-29,", 7)
-			got := must(t, direct, `SET TimeZone = UTC; SELECT concat(count(*), ',', count(*) FILTER (WHERE (i, n, s, b, a::text, at) IS NOT DISTINCT FROM
-				(7, 7.5, E'a\tb''', true, '{1,NULL}', timestamptz '2024-02-29 10:00:00.5+00')), ',',
+			got := must(t, direct, `SET TimeZone = UTC; SELECT concat(count(*), ',', count(*) FILTER (WHERE (i, n, s, b, a::text, at, e) IS NOT DISTINCT FROM
+				(7, 7.5, E'a\tb''', true, '{1,NULL}', timestamptz '2024-02-29 10:00:00.5+00', tone 'ein "Ton"')), ',',
 				count(*) FILTER (WHERE (n, s, b) = (-1000, '', false)), ',', string_agg(CASE WHEN i IS NULL THEN (at + interval '6 hours')::date || ',' END, '')) FROM kinds`)
 			if got != want {
 				t.Errorf("the table has %s, want %s", got, want)
