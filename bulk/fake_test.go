@@ -54,11 +54,12 @@ type fakeSession struct {
 }
 
 // rule answers the first Exec whose text contains match, once: it may wait for
-// a cancel first, then fails at statement number at with err, or gives another
-// count of rows.
+// a cancel first, behind which none comes for so long as quiet is, then fails at
+// statement number at with err, or gives another count of rows.
 type rule struct {
 	match string
 	wait  bool
+	quiet time.Duration
 	at    int
 	err   error
 	rows  string
@@ -105,10 +106,8 @@ func (s *fakeSession) Exec(ctx context.Context, sql string) ([]Result, error) {
 	}
 	r := s.rule(sql)
 	if r != nil && r.wait {
-		select {
-		case <-s.cancels:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := s.await(ctx, r.quiet); err != nil {
+			return nil, err
 		}
 	}
 	var results []Result
@@ -133,6 +132,21 @@ func (s *fakeSession) Exec(ctx context.Context, sql string) ([]Result, error) {
 		results = append(results, Result{Tag: tag, Rows: rows, Notices: [][]byte{{1}}})
 	}
 	return results, nil
+}
+
+// await returns when a cancel has come, and then none for so long.
+func (s *fakeSession) await(ctx context.Context, quiet time.Duration) error {
+	var heard <-chan time.Time
+	for {
+		select {
+		case <-s.cancels:
+			heard = time.After(quiet)
+		case <-heard:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // StartCopy implements Session.

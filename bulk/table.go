@@ -99,9 +99,15 @@ func (ld *Load) withinTimeout(sql string) string {
 		left.Milliseconds(), sql, limit.Milliseconds())
 }
 
-// cancelAgain is the pause before a cancel is sent once more: the server ignores
-// one that comes before the statement.
-const cancelAgain = 50 * time.Millisecond
+// Pauses before a cancel is sent once more: the server ignores one that comes before
+// the statement. The first is cancelAgain, each is twice as long as the one before, up
+// to cancelSeldom. A coordinator of Greenplum passes a cancel on to its segments only
+// when it has heard nothing for 100 ms, no further cancel either (checkDispatchResult):
+// at an even 50 ms they were never told, and the statement did not end.
+const (
+	cancelAgain  = 50 * time.Millisecond
+	cancelSeldom = 3 * time.Second
+)
 
 // execLong is exec for statements that may take long: they end also by a cancel
 // that came while nothing ran. It has a goroutine that ends before it returns.
@@ -114,13 +120,13 @@ func (ld *Load) execLong(sql string) ([]Result, error) {
 		case <-over:
 			return
 		}
-		again := time.NewTicker(cancelAgain)
-		defer again.Stop()
-		for {
+		for pause := cancelAgain; ; pause = min(2*pause, cancelSeldom) {
 			ld.sess.Cancel()
+			again := time.NewTimer(pause)
 			select {
 			case <-again.C:
 			case <-over:
+				again.Stop()
 				return
 			}
 		}

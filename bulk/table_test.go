@@ -20,9 +20,16 @@ func newTableBed(t *testing.T) *bed {
 }
 
 // TestCancelBeforeInsert: a cancel between the COPY and the INSERT, which the
-// server does not see, ends the INSERT.
+// server does not see, ends the INSERT. So it does where a server passes one on only
+// when it has had no other for a while, as Greenplum's coordinator.
 func TestCancelBeforeInsert(t *testing.T) {
 	t.Parallel()
+	for _, quiet := range []time.Duration{0, 150 * time.Millisecond} {
+		t.Run(quiet.String(), func(t *testing.T) { t.Parallel(); testCancelBeforeInsert(t, quiet) })
+	}
+}
+
+func testCancelBeforeInsert(t *testing.T, quiet time.Duration) {
 	b := newTableBed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -31,7 +38,7 @@ func TestCancelBeforeInsert(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.sess.mu.Lock()
-	b.sess.rules = []rule{{match: "INSERT INTO", wait: true, err: errUser}}
+	b.sess.rules = []rule{{match: "INSERT INTO", wait: true, quiet: quiet, err: errUser}}
 	b.sess.mu.Unlock()
 	b.sess.onEnd = func() {
 		ld.Cancel()
