@@ -167,12 +167,6 @@ type tableRow struct {
 	UserCode  bool `json:"user_code"`
 }
 
-// IsEnum says that a column's type is an enum: what is not the server's own, in a table
-// whose types are no others of users'.
-func (in *Inspection) IsEnum(column int) bool {
-	return !in.UserCode && in.Types[column].Base >= firstUserOID
-}
-
 // ParseInspection reads the one column of InspectSQL's one row.
 func ParseInspection(row string) (*Inspection, error) {
 	data, err := hex.DecodeString(row)
@@ -269,6 +263,12 @@ func (s *Session) own(name, value string) {
 	case "pgbulk.coalesce":
 		s.Coalesce = value
 	}
+}
+
+// IsEnum says that a column's type is an enum: what is not the server's own, in a table
+// whose types are no others of users'.
+func (in *Inspection) IsEnum(column int) bool {
+	return !in.UserCode && in.Types[column].Base >= firstUserOID
 }
 
 func (in *Inspection) table(t *tableRow) {

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 )
@@ -44,6 +47,12 @@ func TestInsertsInBinary(t *testing.T) {
 				if copies, binary := strings.Count(ran, "COPY"), strings.Count(ran, "binary"); copies == 0 || binary > 0 != (step.binary && transcode != config.TranscodeOff) {
 					t.Errorf("%+v: the server ran %.200s", step, ran)
 				}
+			}
+			bad := strings.TrimSuffix(insert(plain), "'')") + "'Ton')" // no such label
+			_, native := direct.Exec(t.Context(), bad).ReadAll()
+			_, err := c.Exec(t.Context(), bad).ReadAll()
+			if a, b := new(pgconn.PgError), new(pgconn.PgError); !errors.As(native, &a) || !errors.As(err, &b) || *a != *b {
+				t.Errorf("a label that there is not: %v, directly %v", err, native)
 			}
 			want := "700,7,7," + strings.Repeat("2024-02-29,", 7)
 			got := must(t, direct, `SET TimeZone = UTC; SELECT concat(count(*), ',', count(*) FILTER (WHERE (i, n, s, b, a::text, at, e) IS NOT DISTINCT FROM
