@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -13,8 +15,11 @@ import (
 func TestServeNice(t *testing.T) {
 	t.Parallel()
 	before, err := os.ReadFile("/proc/self/autogroup")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("this kernel shares processors among no sessions (it has no autogroups): ", err)
+	}
 	if err != nil {
-		t.Skip("this kernel shares processors among no sessions: ", err)
+		t.Fatal(err)
 	}
 	args := []string{"serve", "--listen", "127.0.0.1:0", "--upstream", "127.0.0.1:1", "--set", "relay_only=on", "--set", "limits.nice=7"}
 	own := launchAs(t, &syscall.SysProcAttr{Setsid: true}, args...)

@@ -26,8 +26,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
 
-// cluster is one test's schema in the database that the DSN names, which has the
-// protocol s3, TRUSTED, and a server of configurations.
+// cluster is one test's schema, in a database of its own, and a server of
+// configurations.
 type cluster struct {
 	t      *testing.T
 	conn   *pgconn.PgConn
@@ -39,13 +39,10 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	dsn := os.Getenv("PGBULK_TEST_GREENPLUM_DSN")
-	if dsn == "" {
-		t.Skip("no Greenplum: PGBULK_TEST_GREENPLUM_DSN is not set")
-	}
+	pg := testenv.Greenplum(t)
 	c := &cluster{t: t, s3: testenv.S3(t)}
 	c.bucket, c.prefix = c.s3.Store(t), c.s3.Prefix(t)
-	conn, err := pgconn.Connect(t.Context(), dsn)
+	conn, err := pgconn.Connect(t.Context(), pg.DSN(pg.NewDatabase(t), "postgres"))
 	if err != nil {
 		t.Fatal(err)
 	}
