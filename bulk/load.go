@@ -29,6 +29,7 @@ type Load struct {
 	spec Spec
 	sess Session
 	db   *Database // nil without a ledger
+	seal []byte    // key of the messages that write rejected rows down, nil where nothing does
 	id   string
 	// engine is that of the database when the load began.
 	engine engine.Engine
@@ -100,11 +101,8 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		return nil, err
 	}
 	ld.ctx, ld.cancel = context.WithCancelCause(ctx)
-	ld.db, _ = l.dbs.Lookup(ctx, spec.Inspection.Database, spec.Inspection.Installed)
+	ld.findBooks(ctx)
 	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem.of(spec.Owner), limit: func() int64 { return l.fileBytes() }}
-	if spec.Unstaged {
-		ld.db = nil
-	}
 	ld.run.begun = !spec.InBlock
 	ld.cutter.blocks = spec.Decision.Method == rewrite.MethodPull
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal && ld.engine.Caps().InstallNeeded {
@@ -127,6 +125,19 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld.watchTimeout()
 	go ld.loop()
 	return ld, nil
+}
+
+// findBooks sets where the load is written down.
+func (ld *Load) findBooks(ctx context.Context) {
+	in := ld.spec.Inspection
+	db, _ := ld.l.dbs.Lookup(ctx, in.Database, in.Installed)
+	if db == nil || ld.spec.Unstaged {
+		return
+	}
+	ld.seal = db.Key
+	if db.Ledger != nil {
+		ld.db = db
+	}
 }
 
 // open runs on the session what comes before the data. Where the label was used

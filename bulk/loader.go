@@ -86,6 +86,7 @@ func (c Config) WithDefaults() Config {
 // Database is what the proxy knows of one database of its upstream, by its
 // service connection.
 type Database struct {
+	// Ledger is nil where what is installed writes rejected rows down and nothing else.
 	Ledger checkpoint.Ledger
 	// Key is the secret that sealed messages are made with.
 	Key []byte
@@ -96,9 +97,9 @@ type Database struct {
 
 // Databases looks up the databases in which pgbulkproxy is installed.
 type Databases interface {
-	// Lookup returns the database, or nil and the reason why loads into it do
-	// without external tables and ledger. installed is what the client's
-	// session saw.
+	// Lookup returns the database, or the reason why loads into it do without
+	// external tables and ledger; with the reason comes a database without a Ledger,
+	// or nil. installed is what the client's session saw.
 	Lookup(ctx context.Context, name string, installed bool) (*Database, rewrite.Reason)
 }
 

@@ -43,7 +43,7 @@ func (ld *Load) reject(e *pgerr.Error, line int64, raw []byte) error {
 	if most := ld.spec.Decision.Ext.MaxErrors; most > 0 && r.count > most {
 		return ld.tooManyRejects(most, line)
 	}
-	if ld.db == nil {
+	if ld.seal == nil {
 		return nil
 	}
 	r.pending = append(r.pending, row)
@@ -91,7 +91,7 @@ func (ld *Load) flushRejects() error {
 	}
 	in := ld.spec.Inspection
 	sql, err := sealed.RejectsSQL(ld.sealSession(), ld.id, in.Schema, in.Table, r.pending,
-		in.ServerEncoding == "UTF8", ld.db.Key, time.Now().Add(ld.l.cfg.URLTTL))
+		in.ServerEncoding == "UTF8", ld.seal, time.Now().Add(ld.l.cfg.URLTTL))
 	if err != nil {
 		return pgerr.New(pgerr.SystemError, "pgbulkproxy: %s", err)
 	}
@@ -131,7 +131,7 @@ func (ld *Load) tellSkipped() error {
 		text = "pgbulkproxy: 1 row was skipped"
 	}
 	notice := &pgerr.Error{Fields: []pgerr.Field{{Type: 'S', Value: "NOTICE"}, {Type: 'V', Value: "NOTICE"}, {Type: 'C', Value: "00000"}, {Type: 'M', Value: text}}}
-	if ld.db == nil {
+	if ld.seal == nil {
 		notice = notice.With('D', "They are not written down: pgbulkproxy is not installed in this database, or its service connection failed.")
 	} else {
 		notice = notice.With('H', "See relyt_sys.relyt_loader_rejects, process_id '"+ld.id+"'.")

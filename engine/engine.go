@@ -24,6 +24,9 @@ type Caps struct {
 	// what is acknowledged when staged can be imported. Without it External works
 	// without a ledger, and where there is one bulk writes the import rows.
 	InstallNeeded bool
+	// RejectsOnly: what can be installed in schema pgbulk is what writes rejected rows
+	// down, and no ledger. Loads do without either.
+	RejectsOnly bool
 	// Config: a plan needs Group.Config.
 	Config bool
 	// Transactional: a load takes part in the client's transaction, so that a count

@@ -14,7 +14,7 @@ import (
 // newerSettings are those of inspectSettings that PostgreSQL 9.4 does not have.
 var newerSettings = []string{"idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"}
 
-// inspectSessionGreenplum6 is inspectSession. Nothing of ours is installed there.
+// inspectSessionGreenplum6 is inspectSession. What may be installed there is no ledger.
 func inspectSessionGreenplum6() string {
 	var values []string
 	for _, name := range strings.Split(inspectSettings, ",") {
@@ -31,6 +31,9 @@ func inspectSessionGreenplum6() string {
 'server_encoding', pg_catalog.getdatabaseencoding(),
 'role', current_user, 'session_user', session_user,
 'database', pg_catalog.current_database(), 'pid', pg_catalog.pg_backend_pid(),
+'installed', (SELECT pg_catalog.has_function_privilege(f.oid, 'EXECUTE') FROM pg_catalog.pg_namespace n, pg_catalog.pg_proc f
+  WHERE n.nspname OPERATOR(pg_catalog.=) 'pgbulk' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  AND f.pronamespace OPERATOR(pg_catalog.=) n.oid AND f.proname OPERATOR(pg_catalog.=) 'version' AND f.pronargs OPERATOR(pg_catalog.=) 0),
 'event_triggers', (SELECT true FROM pg_catalog.pg_event_trigger e WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D' LIMIT 1)`
 }
 

@@ -157,21 +157,6 @@ CREATE TABLE IF NOT EXISTS pgbulk.label (
 );
 CREATE INDEX IF NOT EXISTS label_created ON pgbulk.label (created);
 
--- The rows that a load skipped, written in its transaction.
-CREATE TABLE IF NOT EXISTS pgbulk.reject (
-  process_id  text COLLATE "C" NOT NULL,
-  line        bigint NOT NULL,
-  schema_name text NOT NULL,
-  table_name  text NOT NULL,
-  role        text NOT NULL,
-  column_name text,
-  sqlstate    text NOT NULL,
-  message     text NOT NULL,
-  raw_line    text,
-  created     timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-CREATE INDEX IF NOT EXISTS reject_load ON pgbulk.reject (process_id, line);
-
 -- All files that the ledger knows of: those of staged loads, too, whose own
 -- record was lost.
 CREATE OR REPLACE VIEW pgbulk.known_file AS
@@ -182,7 +167,7 @@ SELECT s.process_id, j.file, j.key, j.url, j.records, j.bytes, j.crc32c, s.stage
  CROSS JOIN LATERAL jsonb_to_recordset(s.files) AS j(file int, key text, url text, records bigint, bytes bigint, crc32c bigint)
  WHERE NOT EXISTS (SELECT FROM pgbulk.load_file f WHERE f.process_id = s.process_id AND f.file = j.file);
 REVOKE ALL ON pgbulk.format, pgbulk.load, pgbulk.load_file, pgbulk.import, pgbulk.proxy, pgbulk.staged,
-  pgbulk.label, pgbulk.reject, pgbulk.known_file FROM PUBLIC;
+  pgbulk.label, pgbulk.known_file FROM PUBLIC;
 
 DO $pgbulk$
 BEGIN
@@ -194,5 +179,3 @@ BEGIN
   END IF;
 END
 $pgbulk$;
-CREATE SCHEMA IF NOT EXISTS relyt_sys;
-

@@ -45,27 +45,5 @@ SELECT l.process_id,
  WHERE (SELECT has_table_privilege('pgbulk.load'::regclass, 'SELECT'))
     OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = l.role AND pg_has_role(r.oid, 'MEMBER'));
 
--- The rows that loads skipped, for the same readers.
-CREATE OR REPLACE VIEW relyt_sys.relyt_loader_rejects WITH (security_barrier = true) AS
-SELECT r.process_id,
-       quote_ident(r.schema_name) || '.' || quote_ident(r.table_name) AS pg_table,
-       r.line, r.column_name, r.sqlstate, r.message, r.raw_line, r.created
-  FROM pgbulk.reject r
- WHERE (SELECT has_table_privilege('pgbulk.reject'::regclass, 'SELECT'))
-    OR EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r.role AND pg_has_role(o.oid, 'MEMBER'));
-REVOKE ALL ON relyt_sys.relyt_loader_checkpoint, relyt_sys.relyt_loader_rejects FROM PUBLIC;
-GRANT SELECT ON relyt_sys.relyt_loader_checkpoint, relyt_sys.relyt_loader_rejects TO PUBLIC;
-
-DO $pgbulk$
-BEGIN
-  -- LOADER_CONFIG() returns credentials: where PUBLIC may execute a function
-  -- there, the schema is what protects it.
-  IF EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-              WHERE n.nspname = 'relyt_sys' AND has_function_privilege('public', p.oid, 'EXECUTE')) THEN
-    RAISE WARNING 'schema relyt_sys has functions that PUBLIC may execute, so USAGE on it is not granted'
-      USING HINT = 'REVOKE EXECUTE on them FROM PUBLIC and install again, or GRANT USAGE to single roles.';
-  ELSE
-    GRANT USAGE ON SCHEMA relyt_sys TO PUBLIC;
-  END IF;
-END
-$pgbulk$;
+REVOKE ALL ON relyt_sys.relyt_loader_checkpoint FROM PUBLIC;
+GRANT SELECT ON relyt_sys.relyt_loader_checkpoint TO PUBLIC;

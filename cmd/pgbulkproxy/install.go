@@ -28,7 +28,7 @@ type installCmd struct {
 // Help implements kong.HelpProvider.
 func (installCmd) Help() string {
 	return "Creates schema pgbulk (functions, secret, ledger) and the view relyt_sys.relyt_loader_checkpoint, in one transaction, " +
-		"and the extension file_fdw. It is per database. Running it again upgrades in place and keeps the secret and the ledger."
+		"and the extension file_fdw. For engine greenplum it is the table of rejected rows alone, and pgcrypto where the server has no sha256. It is per database. Running it again upgrades in place and keeps the secret and the ledger."
 }
 
 // Run implements the command.

@@ -24,6 +24,29 @@ func Installed() []Check {
 	}
 }
 
+// RejectsOnly returns the check of an installation that nothing needs, for engines
+// which have no other.
+func RejectsOnly() Check {
+	return Check{Name: NameRejects, Needs: []string{NameService}, Run: rejects,
+		Remedy: "Run pgbulkproxy install again as a superuser, with --service-role naming the role of service_dsn."}
+}
+
+func rejects(ctx context.Context, e *Env) Result {
+	if !e.Facts.Installed {
+		return Skipped("rows that loads skip are only counted in database %s: pgbulkproxy install makes the table for them", e.Session.Database)
+	}
+	if r := installation(ctx, e); r.Status != OK {
+		return r
+	}
+	switch has, err := e.True(ctx, "SELECT pg_catalog.has_table_privilege('pgbulk.secret', 'SELECT')"); {
+	case err != nil:
+		return Bad("%v", err)
+	case !has:
+		return Bad("role %s lacks SELECT on pgbulk.secret", e.Session.Role)
+	}
+	return Good("rows that loads skip are written down in database %s", e.Session.Database)
+}
+
 func installation(ctx context.Context, e *Env) Result {
 	if !e.Facts.Installed {
 		r := Bad("schema pgbulk is not installed in database %s", e.Session.Database)

@@ -17,6 +17,7 @@ const (
 	NameInstallation = "installation"
 	NameServiceRole  = "service_role"
 	NameLedger       = "ledger"
+	NameRejects      = "rejected_rows"
 	NameFileFDW      = "file_fdw"
 	NameClientRole   = "client_role"
 	NameStore        = "store"

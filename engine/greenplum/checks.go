@@ -37,6 +37,7 @@ func Checks() []check.Check {
 			Remedy: "Open the way from each segment's host to that address, start the proxy, and run doctor again."},
 		{Name: nameReachStore, Needs: []string{nameSegments, nameGpfdist, check.NameStore}, Run: checkReachStore,
 			Remedy: "Open the way from each segment's host to the store, or use greenplum.reader = copy."},
+		check.RejectsOnly(),
 	}
 }
 

@@ -26,6 +26,7 @@ func (greenplum) Caps() engine.Caps {
 		External:      true,
 		Formats:       formats(),
 		Slow:          formats(), // COPY is faster on one host: docs/engines.md
+		RejectsOnly:   true,
 		Config:        true,
 		Transactional: true,
 		InSession:     true,

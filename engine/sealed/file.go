@@ -14,7 +14,7 @@ import (
 )
 
 // header is what every message to the SQL functions has. The names of the fields
-// are known to install.sql.
+// are known to files.sql.
 type header struct {
 	Version   int    `json:"v"`
 	Op        string `json:"op"`
@@ -150,7 +150,7 @@ func insertSQL(t engine.Target, f engine.File) string {
 		" SELECT " + columns + " FROM " + pgident.Qualified("pgbulk", tableName(f))
 }
 
-// tableName is the external table's, unique to the file. install.sql makes the
+// tableName is the external table's, unique to the file. files.sql makes the
 // same.
 func tableName(f engine.File) string { return "f_" + f.ProcessID + "_" + strconv.Itoa(f.Number) }
 

@@ -19,7 +19,7 @@ type Label struct {
 	Text          string
 }
 
-// labelMessage is known to ledger.sql.
+// labelMessage is known to labels.sql.
 type labelMessage struct {
 	header
 	Schema  string `json:"schema"`
@@ -72,7 +72,7 @@ type Reject struct {
 // maxRaw bounds what the ledger keeps of one row.
 const maxRaw = 16 << 10
 
-// rejectsMessage is known to ledger.sql.
+// rejectsMessage is known to rejects.sql.
 type rejectsMessage struct {
 	header
 	Schema string `json:"schema"`

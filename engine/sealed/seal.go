@@ -19,7 +19,7 @@ import (
 // KeySize is the length of a database's secret, pgbulk.secret.key.
 const KeySize = 32
 
-// The labels keep the two uses of the key apart. install.sql has them, too.
+// The labels keep the two uses of the key apart. seal.sql has them, too.
 const (
 	macLabel = "pgbulk message 1"
 	urlLabel = "pgbulk url 1"

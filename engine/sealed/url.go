@@ -9,7 +9,7 @@ import (
 const maxURL = 8192
 
 // urlPattern allows nothing that means something to a shell inside single
-// quotes, to curl's globbing, or to SQL. install.sql checks the same again.
+// quotes, to curl's globbing, or to SQL. files.sql checks the same again.
 var urlPattern = regexp.MustCompile(`\Ahttps?://[A-Za-z0-9.:_-]+/[A-Za-z0-9._~/%+=,:@&?-]*\z`)
 
 func validURL(url string) bool { return len(url) <= maxURL && urlPattern.MatchString(url) }

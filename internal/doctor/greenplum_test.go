@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine/check"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/greenplum"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	installer "github.com/pgbulkproxy/pgbulkproxy/internal/install"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
@@ -24,6 +26,12 @@ func TestGreenplum(t *testing.T) {
 	for _, skipped := range []string{"protocol_s3", "gpfdist", "segments_reach_proxy", "segments_reach_store"} {
 		w.want(r, skipped, check.Skip)
 	}
+	w.want(r, check.NameRejects, check.Skip, "only counted")
+	w.admin(installer.SQL(greenplum.New(), ""))
+	w.want(w.examine(cfg, Options{}), check.NameRejects, check.Fail, "pgbulk.secret", "--service-role")
+	w.admin(installer.SQL(greenplum.New(), w.service))
+	w.want(w.examine(cfg, Options{}), check.NameRejects, check.OK)
+
 	w.admin("ALTER ROLE " + w.service + " SET gp_autostats_mode = 'on_change'")
 	cfg.Greenplum.Reader = config.ReaderGpfdist
 	r = w.examine(cfg, Options{})

@@ -26,7 +26,10 @@ const lockKey = 0x706762756c6b
 // superuser. serviceRole is the role of the proxy's service connection; empty
 // means a superuser is. An engine that needs nothing has no SQL: "".
 func SQL(e engine.Engine, serviceRole string) string {
-	if !e.Caps().InstallNeeded {
+	switch {
+	case e.Caps().RejectsOnly:
+		return transaction(sealed.RejectsInstallSQL(serviceRole), checkpoint.RejectsInstallSQL(serviceRole))
+	case !e.Caps().InstallNeeded:
 		return ""
 	}
 	var before, after string
@@ -49,7 +52,7 @@ func RoutingSQL() string { return transaction(routing.InstallSQL("")) }
 // UninstallSQL returns the transaction that removes it all, the ledger's rows
 // among it.
 func UninstallSQL(e engine.Engine) string {
-	if !e.Caps().InstallNeeded {
+	if c := e.Caps(); !c.InstallNeeded && !c.RejectsOnly {
 		return ""
 	}
 	return transaction(routing.UninstallSQL(), checkpoint.UninstallSQL(), sealed.UninstallSQL())

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgbulkproxy/pgbulkproxy/engine/greenplum"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/plain"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/postgres"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
@@ -113,6 +114,32 @@ func TestPlainNeedsNothing(t *testing.T) {
 	t.Parallel()
 	if got := SQL(plain.New(), "r") + UninstallSQL(plain.New()); strings.TrimSpace(got) != "" {
 		t.Errorf("SQL %q", got)
+	}
+}
+
+// TestRejectsOnly: what engine greenplum installs runs on servers with a sha256 of their
+// own, too, and a whole installation may follow.
+func TestRejectsOnly(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	conn := pg.Connect(t, pg.NewDatabase(t), "postgres")
+	for i, sql := range []string{SQL(greenplum.New(), ""), SQL(greenplum.New(), ""), SQL(postgres.New(), ""), UninstallSQL(greenplum.New())} {
+		if err := Run(t.Context(), conn.PgConn(), sql); err != nil {
+			t.Fatal(err)
+		}
+		if i == 3 {
+			break
+		}
+		var alone bool
+		if err := conn.QueryRow(t.Context(), sealed.RejectsOnlySQL).Scan(&alone); err != nil || alone != (i < 2) {
+			t.Errorf("step %d: alone %t, %v", i, alone, err)
+		}
+		if _, err := conn.Exec(t.Context(), "SELECT * FROM relyt_sys.relyt_loader_rejects"); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := schemas(t, conn); n != 0 {
+		t.Errorf("%d schemas left", n)
 	}
 }
 

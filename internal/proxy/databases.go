@@ -85,7 +85,7 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 		return nil, rewrite.ReasonNotInstalled
 	}
 	if db.found != nil && installed && time.Since(db.read) < refreshAfter {
-		return db.found, rewrite.ReasonNone
+		return db.answer()
 	}
 	if time.Now().Before(db.retry) {
 		return nil, db.reason
@@ -105,6 +105,14 @@ func (d *databases) Lookup(ctx context.Context, name string, installed bool) (*b
 		// This client's session has looked before it was installed.
 		return nil, rewrite.ReasonNotInstalled
 	}
+	return db.answer()
+}
+
+// answer is Lookup's for a database that was found.
+func (db *database) answer() (*bulk.Database, rewrite.Reason) {
+	if db.found.Ledger == nil {
+		return db.found, rewrite.ReasonNotInstalled
+	}
 	return db.found, rewrite.ReasonNone
 }
 
@@ -123,6 +131,14 @@ func (d *databases) open(ctx context.Context, db *database, name string, install
 	found := &bulk.Database{}
 	if err := db.pool.QueryRow(ctx, sealed.SecretSQL).Scan(&found.Key); err != nil {
 		return fmt.Errorf("read the secret: %w", err)
+	}
+	alone := false
+	if err := db.pool.QueryRow(ctx, sealed.RejectsOnlySQL).Scan(&alone); err != nil {
+		return fmt.Errorf("look for the ledger: %w", err)
+	}
+	if alone {
+		db.found, db.read = found, time.Now()
+		return nil
 	}
 	ledger := checkpoint.NewPostgres(db.pool)
 	err := ledger.Check(ctx)
@@ -301,7 +317,7 @@ func (d *databases) ledgers() []checkpoint.Ledger {
 	return out
 }
 
-// known returns the databases that are known by now, by name.
+// known returns the databases with a ledger that are known by now, by name.
 func (d *databases) known() map[string]*bulk.Database {
 	d.mu.Lock()
 	all := maps.Clone(d.byName)
@@ -309,7 +325,7 @@ func (d *databases) known() map[string]*bulk.Database {
 	out := make(map[string]*bulk.Database, len(all))
 	for name, db := range all {
 		db.mu.Lock()
-		if db.found != nil {
+		if db.found != nil && db.found.Ledger != nil {
 			out[name] = db.found
 		}
 		db.mu.Unlock()

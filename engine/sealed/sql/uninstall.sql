@@ -1,5 +1,5 @@
--- Removes what install.sql made, but for the extension file_fdw: others may
--- use it. Running it again does nothing.
+-- Removes what the other files made, but for the extensions file_fdw and pgcrypto:
+-- others may use them. Running it again does nothing.
 SET LOCAL search_path = pg_catalog, pg_temp;
 SET LOCAL client_min_messages = warning;
 DROP FUNCTION IF EXISTS pgbulk.add_rejects(text, text, text, text);
@@ -22,6 +22,7 @@ DROP FUNCTION IF EXISTS pgbulk.check_current(oid, text);
 DROP FUNCTION IF EXISTS pgbulk.unseal(text, text, text, text);
 DROP FUNCTION IF EXISTS pgbulk.hmac(bytea, bytea);
 DROP FUNCTION IF EXISTS pgbulk.xor(bytea, bytea);
+DROP FUNCTION IF EXISTS pgbulk.sha256(bytea);
 DROP FUNCTION IF EXISTS pgbulk.version();
 DROP TABLE IF EXISTS pgbulk.secret;
 DROP SERVER IF EXISTS pgbulk_files CASCADE;
