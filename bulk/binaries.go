@@ -36,7 +36,7 @@ func (ld *Load) storesBinary() bool {
 // encode makes COPY binary of a file, if its rows have a surely equal form; else it
 // returns nil. The caller releases what it gets.
 func (ld *Load) encode(f *file) *held {
-	if ld.spec.Decision.Method != rewrite.MethodExternal || !ld.transcodes() {
+	if f.raw || ld.spec.Decision.Method != rewrite.MethodExternal || !ld.transcodes() {
 		return nil
 	}
 	select {
@@ -73,15 +73,12 @@ func (ld *Load) encode(f *file) *held {
 
 // turnInto appends the rows of a file as a binary file.
 func (ld *Load) turnInto(object *held, f *file) error {
-	p, err := ld.pieces(f)
-	if err != nil {
-		return err
-	}
+	p := ld.pieces(f)
 	if err := object.Append([]byte(transcode.Header)); err != nil {
 		return err
 	}
 	var rows int64
-	err = transcode.Ordered(ld.ctx, ld.binaries.turns, ld.turningLimits(), p.next, func(_ context.Context, b transcode.Block) error {
+	err := transcode.Ordered(ld.ctx, ld.binaries.turns, ld.turningLimits(), p.next, func(_ context.Context, b transcode.Block) error {
 		rows += int64(b.Rows)
 		return p.sent(b.Chunk, object.Append(b.Data))
 	})

@@ -6,12 +6,33 @@ import (
 	"sync/atomic"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk/rows"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // blockBytes is the least size of a block that a segment is given: small enough
 // that segments share even a short file, large enough that its frame and system
 // calls are no matter.
 const blockBytes = 256 << 10
+
+// turnedChunk is about how much of a file is turned at once: enough that handing it
+// from one goroutine to the next does not count. Its rows end where a part of the data
+// that the cutter was given did.
+const (
+	turnedChunk = 64 << 10
+	takenAtOnce = turnedChunk / 4
+	leastTurned = turnedChunk - takenAtOnce
+)
+
+// blockSize is the least size of a load's blocks.
+func (ld *Load) blockSize() int64 {
+	switch {
+	case ld.spec.Decision.Method == rewrite.MethodPull:
+		return blockBytes
+	case ld.transcodes():
+		return leastTurned
+	}
+	return 0
+}
 
 // blockEnd is a row boundary in a file: an offset and the position in the data.
 type blockEnd struct {
@@ -22,21 +43,21 @@ type blockEnd struct {
 // mark notes the row boundary at the end of what the current file has, where the
 // block before it is long enough.
 func (c *cutter) mark() {
-	if !c.blocks {
+	if c.blocks == 0 {
 		return
 	}
 	last, size := int64(0), c.cur.held.Size()
 	if n := len(c.cur.blocks); n > 0 {
 		last = c.cur.blocks[n-1].off
 	}
-	if size-last >= blockBytes {
+	if size-last >= c.blocks {
 		c.cur.blocks = append(c.cur.blocks, blockEnd{size, c.at})
 	}
 }
 
 // lastMark ends the last block with the file.
 func (c *cutter) lastMark(f *file) {
-	if !c.blocks {
+	if c.blocks == 0 {
 		return
 	}
 	f.reading = new(atomic.Int64)

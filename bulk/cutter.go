@@ -30,8 +30,8 @@ type cutter struct {
 	mem    *Memory
 	// limit is the most that a file has, just now.
 	limit func() int64
-	// blocks: files are given to segments in blocks of rows, whose ends are noted.
-	blocks bool
+	// blocks is the least size of the blocks of rows whose ends are noted; 0 for none.
+	blocks int64
 	// groups: files that are read at once are of one size.
 	groups grouping
 

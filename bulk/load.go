@@ -104,7 +104,6 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 	ld.findBooks(ctx)
 	ld.cutter = cutter{scan: scan, binary: spec.Statement.Format == rewrite.FormatBinary, mem: l.mem.of(spec.Owner), limit: func() int64 { return l.fileBytes() }}
 	ld.run.begun = !spec.InBlock
-	ld.cutter.blocks = spec.Decision.Method == rewrite.MethodPull
 	if ld.db == nil && ld.spec.Decision.Method == rewrite.MethodExternal && ld.engine.Caps().InstallNeeded {
 		// The service connection was lost just now; the bracket stays.
 		ld.spec.Decision.Method = rewrite.MethodCopy
@@ -117,6 +116,7 @@ func (l *Loader) Begin(ctx context.Context, spec Spec, s Session) (*Load, error)
 		l.running.release(spec.Owner, 1)
 		return nil, err
 	}
+	ld.cutter.blocks = ld.blockSize()
 	ld.noUploads.Store(spec.Unstaged || ld.unread() || !l.storeBreaker.Allow())
 	ld.cutter.groups, ld.folder = ld.groups, l.folder(time.Now(), ld.id)
 	ahead := max(l.cfg.Ahead, ld.groups.size) // the next group comes while one is read
@@ -178,7 +178,7 @@ func (ld *Load) Write(p []byte) error {
 			return err
 		}
 		n, cut, err := 0, (*file)(nil), error(nil)
-		if terr := ld.turn(func() { n, cut, err = ld.cutter.take(p) }); terr != nil {
+		if terr := ld.turn(func() { n, cut, err = ld.cutter.take(p[:min(len(p), takenAtOnce)]) }); terr != nil {
 			return terr
 		}
 		if err != nil {

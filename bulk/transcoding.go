@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/semaphore"
 
@@ -15,10 +16,6 @@ import (
 
 // errMisfit says that a file has no COPY binary that is surely the same.
 var errMisfit = errors.New("file does not fit")
-
-// turnedChunk is how much of a file is turned at once: enough that handing it from
-// one goroutine to the next does not count.
-const turnedChunk = 64 << 10
 
 // turningLimits are those of one load. The chunks of all workers, one that is being
 // read and one that is being sent have room.
@@ -39,10 +36,7 @@ func (ld *Load) copyTranscoded(f *file) (int64, error) {
 	if f.misfit != nil {
 		return 0, f.misfit
 	}
-	p, err := ld.pieces(f)
-	if err != nil {
-		return 0, err
-	}
+	p := ld.pieces(f)
 	return ld.copyBehind(t.sql, func(c Copy) error {
 		err := c.Write([]byte(transcode.Header))
 		if err == nil {
@@ -72,84 +66,55 @@ func isMisfit(err error) bool {
 // before.
 func (ld *Load) check(f *file, t *transcode.Transcoder) {
 	f.checked = true
-	p, err := ld.pieces(f)
-	if err == nil {
-		err = transcode.Ordered(ld.ctx, t, ld.turningLimits(), p.next, func(_ context.Context, b transcode.Block) error { return p.sent(b.Chunk, nil) })
-	}
+	p := ld.pieces(f)
+	err := transcode.Ordered(ld.ctx, t, ld.turningLimits(), p.next, func(_ context.Context, b transcode.Block) error { return p.sent(b.Chunk, nil) })
 	if err != nil {
 		f.misfit = fmt.Errorf("%w: %w", errMisfit, err)
 	}
 }
 
-// pieces gives the rows of a file in chunks, for transcode.Ordered.
+// pieces gives the rows of a file in chunks, for transcode.Ordered: its blocks.
 type pieces struct {
-	scan    rows.Scanner
 	held    *held
+	blocks  []blockEnd
 	at, to  int64
-	rest    []byte // of a row that has not ended
 	longest int64
 	spare   chan []byte
-	ended   bool
 }
 
 // pieces begins behind the header line.
-func (ld *Load) pieces(f *file) (*pieces, error) {
-	o := ld.spec.scanOptions()
+func (ld *Load) pieces(f *file) *pieces {
 	from := int64(f.head)
-	if f.number == 1 && o.HeaderLines > 0 {
+	if f.number == 1 && ld.spec.scanOptions().HeaderLines > 0 {
 		if from, _ = ld.headerEnd(f); from < 0 {
 			from = f.held.Size()
 		}
 	}
-	o.HeaderLines = 0
-	scan, err := rows.New(o)
-	if err != nil {
-		return nil, err
-	}
 	return &pieces{
-		scan: scan, held: f.held, at: from, to: f.held.Size() - int64(f.tail),
+		held: f.held, blocks: f.blocks, at: from, to: f.held.Size() - int64(f.tail),
 		longest: ld.l.turning.Memory / (1 + transcode.MaxGrowth), spare: make(chan []byte, ld.l.turning.Workers+2),
-	}, nil
+	}
 }
 
-// next returns whole rows. A row that is longer than the memory allows does not fit.
+// next returns whole rows. Those of a block that is longer than the memory allows do
+// not fit.
 func (p *pieces) next(context.Context) ([]byte, error) {
-	chunk := append(p.buffer(), p.rest...)
-	p.rest = p.rest[:0]
-	for p.at < p.to {
-		from := len(chunk)
-		n := min(p.to-p.at, max(turnedChunk-int64(from), turnedChunk/4))
-		if int64(from)+n > p.longest {
-			return nil, errMisfit
-		}
-		chunk = append(chunk, make([]byte, n)...)
-		if _, err := p.held.ReadAt(chunk[from:], p.at); err != nil {
-			return nil, fmt.Errorf("%w: %w", errMisfit, err) // the COPY under way has to end
-		}
-		p.at += n
-		r, err := p.scan.Scan(chunk[from:])
-		if err != nil {
-			return nil, err
-		}
-		if r.Done {
-			return nil, rows.ErrIrregular // the end marker is cut off
-		}
-		if r.Cut > 0 {
-			p.rest = append(p.rest, chunk[from+r.Cut:]...)
-			return chunk[:from+r.Cut], nil
-		}
+	for len(p.blocks) > 0 && p.blocks[0].off <= p.at {
+		p.blocks = p.blocks[1:] // the header line alone
 	}
-	if p.ended {
+	if len(p.blocks) == 0 {
 		return nil, io.EOF
 	}
-	p.ended = true
-	if _, err := p.scan.End(); err != nil {
-		return nil, err
+	n := min(p.blocks[0].off, p.to) - p.at
+	if n > p.longest {
+		return nil, errMisfit
 	}
-	if len(chunk) == 0 {
-		return nil, io.EOF
+	chunk := slices.Grow(p.buffer(), int(n))[:n]
+	if _, err := p.held.ReadAt(chunk, p.at); err != nil {
+		return nil, fmt.Errorf("%w: %w", errMisfit, err) // the COPY under way has to end
 	}
-	return chunk, nil // the last row, whose line end may be missing
+	p.at += n
+	return chunk, nil
 }
 
 func (p *pieces) buffer() []byte {
