@@ -13,10 +13,11 @@ import (
 
 // rejects are the bad rows of a load.
 type rejects struct {
-	// step is how many records the next run has; 0 is all, until one was bad.
-	step  int64
-	count int64
-	first sealed.Reject
+	// step is how many records the next run has; 0 is all, until one was bad. since is
+	// how many were good since the last bad one.
+	step, since int64
+	count       int64
+	first       sealed.Reject
 	// pending are not written down yet, bytes their size.
 	pending []sealed.Reject
 	bytes   int
@@ -35,7 +36,7 @@ const (
 func (ld *Load) reject(e *pgerr.Error, line int64, raw []byte) error {
 	in, r := ld.spec.Inspection, &ld.run.rejects
 	row := sealed.Reject{Line: line, Column: errorColumn(e, in.Table, in.Columns), SQLState: e.Code(), Message: e.Get('M'), Raw: raw}
-	r.step = 1
+	r.step, r.since = max(r.since/4, 1), 0 // the next one is likely as far away
 	r.count++
 	if r.count == 1 {
 		r.first = row

@@ -16,12 +16,13 @@ import (
 //	a run fails       it is known to hold a bad record; the error's CONTEXT gives
 //	                  a hint which. What is before that one is sent again, or half
 //	                  of the run where there is no hint, and then the next part
-//	a record fails    that was sent alone: it is bad, and the next run is one record
+//	a record fails    that was sent alone: it is bad, and the next run is a quarter of
+//	                  the records since the last bad one
 //
 // So a record is skipped only when the server refused it by itself, behind all
 // good ones before it: that is what a COPY of each row behind a savepoint would
-// do. A bad record costs some log n statements, and the records since the last
-// bad one are sent two or three times.
+// do. A bad record costs five statements where they come at regular distances, some
+// log n at most, and the records since the last bad one are sent two or three times.
 type tolerance struct {
 	ld    *Load
 	f     *file
@@ -183,7 +184,9 @@ func (t *tolerance) next() (mark, error) {
 func (t *tolerance) loaded(end mark, n int64) {
 	t.f.loaded += n
 	t.start = end
-	if r := &t.ld.run.rejects; t.bad == 0 && r.step > 0 && r.step < 1<<40 {
+	r := &t.ld.run.rejects
+	r.since += n
+	if t.bad == 0 && r.step > 0 && r.step < 1<<40 {
 		r.step *= 2
 	}
 	if t.start.n >= t.bad {
