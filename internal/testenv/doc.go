@@ -6,7 +6,8 @@
 //
 // Main owns what the tests start: the servers start when a test first asks,
 // are shared by all tests of the binary, and end with Main, also on Ctrl-C. What
-// a killed binary left in the temporary directory is removed by the next one.
+// a killed binary left is removed by the next one. Their files are in memory where
+// there is room for them, else in the temporary directory; TMPDIR says where, if set.
 // After the tests Main looks for goroutines that they left behind and fails if
 // there are any.
 //

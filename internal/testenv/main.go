@@ -116,8 +116,9 @@ func (r *registry) tempDir(name string) (string, error) {
 		return "", errors.New("the tests are over")
 	}
 	if r.dir == "" {
-		sweep(os.TempDir())
-		dir, unlock, err := makeRoot(os.TempDir())
+		parent := parentDir()
+		sweep(parent)
+		dir, unlock, err := makeRoot(parent)
 		if err != nil {
 			return "", fmt.Errorf("make temporary directory: %w", err)
 		}
