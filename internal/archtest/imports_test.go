@@ -62,6 +62,8 @@ var edges = map[string][]string{
 	"store/storetest":           {"store"},
 	"internal/archtest":         {},
 	"internal/killmatrix":       {},
+	"internal/proxy/difftest":   {},
+	"internal/proxy/proxytest":  {"engine/postgres", "store", "internal/config", "internal/install", "internal/pgtest", "internal/testenv"},
 	"internal/pgtest":           {"internal/pgtest/clients"},
 	"internal/pgtest/clients":   {},
 	"internal/testenv":          {"internal/pgident", "internal/pgserver", "store", "store/embedded"},

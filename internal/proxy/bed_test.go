@@ -178,35 +178,6 @@ func (b *bed) sameIn(sql string, data []byte, before, after string) outcome {
 	return out[1]
 }
 
-// metric sums a counter's series that have these labels, given in pairs.
-func (r *running) metric(t testing.TB, name string, labels ...string) float64 {
-	t.Helper()
-	families, err := r.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sum float64
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			have := make(map[string]string)
-			for _, l := range m.GetLabel() {
-				have[l.GetName()] = l.GetValue()
-			}
-			fits := true
-			for i := 0; i < len(labels); i += 2 {
-				fits = fits && have[labels[i]] == labels[i+1]
-			}
-			if fits {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			}
-		}
-	}
-	return sum
-}
-
 // wantMetric demands a counter's value.
 func (b *bed) wantMetric(want float64, name string, labels ...string) {
 	b.t.Helper()

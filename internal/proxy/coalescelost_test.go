@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy/proxytest"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
@@ -141,7 +142,7 @@ func TestCoalesceCancelWithoutStatement(t *testing.T) {
 // TestCoalesceTLS: the same goes with TLS on one side.
 func TestCoalesceTLS(t *testing.T) {
 	t.Parallel()
-	cert, key := certificate(t)
+	cert, key := proxytest.Certificate(t)
 	b := newBed(t, Options{}, func(c *config.Config) { c.TLS.Cert, c.TLS.Key = cert, key })
 	must(t, b.direct(), createT)
 	_, port, _ := net.SplitHostPort(b.addr.String())

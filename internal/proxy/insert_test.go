@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // createInserts are the tables of the tests below, each with what makes a
@@ -139,7 +140,9 @@ func literals(from, n, size int) string {
 // TestInsertLong: statements of many rows, and of long values.
 func TestInsertLong(t *testing.T) {
 	t.Parallel()
-	_, direct, proxied, o := ways(t)
+	pg := testenv.Postgres(t)
+	direct, proxied := start(t, pg, Options{}, nil).at.Targets(pg)
+	o := pgtest.Options{Prepare: func(t testing.TB, db string) { install(t, pg, db) }}
 	var script strings.Builder
 	script.WriteString("setup\n\t" + createT + "\ncase long\n")
 	for _, sql := range []string{
