@@ -108,6 +108,7 @@ func TestRoutedClients(t *testing.T) {
 	for _, engine := range []string{"postgres", "plain"} {
 		for _, client := range clients.Groups() {
 			t.Run(engine+" "+client.Name, func(t *testing.T) {
+				t.Parallel()
 				if reason := client.Missing(t.Context()); reason != "" {
 					t.Skip(reason)
 				}

@@ -12,7 +12,8 @@
 // there are any.
 //
 // Tests keep apart by having a database (PG.NewDatabase), roles (PG.NewRole) and
-// a key prefix (S3Server.Prefix) of their own, so all of them can run in parallel.
+// a key prefix (S3Server.Prefix) of their own, so all of them can run in parallel;
+// at least four do at once, unless -parallel says otherwise.
 //
 // PGBULK_TEST_PG_BIN names a directory of PostgreSQL binaries to test with,
 // another version's for example. PGBULK_TEST_GREENPLUM_DSN names the superuser of a

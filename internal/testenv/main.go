@@ -3,10 +3,13 @@ package testenv
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -55,6 +58,10 @@ func Main(m *testing.M, allowed ...goleak.Option) int {
 		return 2
 	}
 	defer current.Store(nil)
+	if err := overlap(); err != nil {
+		fmt.Fprintln(os.Stderr, "testenv:", err)
+		return 2
+	}
 	restore := r.closeOnSignal()
 	code := m.Run()
 	if err := r.close(); err != nil {
@@ -70,6 +77,23 @@ func Main(m *testing.M, allowed ...goleak.Option) int {
 		return 1
 	}
 	return 0
+}
+
+// atOnce is how many tests run at once at least, unless -parallel says otherwise: they
+// mostly wait for their servers, so that as many as there are processors would leave
+// those of a small machine half idle.
+const atOnce = 4
+
+// overlap raises the number of tests that run at once to atOnce.
+func overlap() error {
+	const name = "test.parallel"
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
+	if given || runtime.GOMAXPROCS(0) >= atOnce {
+		return nil
+	}
+	return flag.Set(name, strconv.Itoa(atOnce))
 }
 
 // closeOnSignal starts one goroutine that stops the servers on Ctrl-C and then
