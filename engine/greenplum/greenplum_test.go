@@ -182,7 +182,7 @@ func TestPlanRefuses(t *testing.T) {
 func TestPrepare(t *testing.T) {
 	t.Parallel()
 	answer := func() [][]byte {
-		return [][]byte{[]byte("2"), []byte("UTF8"), []byte(`["integer","text"]`), []byte("f"), []byte("t"), []byte("t")}
+		return [][]byte{[]byte("UTF8"), []byte(`["integer","text"]`), []byte("f"), []byte("2"), []byte("t"), []byte("t")}
 	}
 	p := New().(engine.Preparer)
 	got, err := p.Prepare(engine.Target{Columns: []string{"a", "b"}}, answer())
@@ -191,11 +191,11 @@ func TestPrepare(t *testing.T) {
 	}
 	for i, change := range []func([][]byte) [][]byte{
 		func(r [][]byte) [][]byte { return r[:5] },
-		func(r [][]byte) [][]byte { r[0] = []byte("0"); return r },
-		func(r [][]byte) [][]byte { r[0] = nil; return r },
-		func(r [][]byte) [][]byte { r[2] = nil; return r },
-		func(r [][]byte) [][]byte { r[2] = []byte(`["integer"]`); return r },
-		func(r [][]byte) [][]byte { r[3] = []byte("t"); return r },
+		func(r [][]byte) [][]byte { r[3] = []byte("0"); return r },
+		func(r [][]byte) [][]byte { r[3] = nil; return r },
+		func(r [][]byte) [][]byte { r[1] = nil; return r },
+		func(r [][]byte) [][]byte { r[1] = []byte(`["integer"]`); return r },
+		func(r [][]byte) [][]byte { r[2] = []byte("t"); return r },
 		func(r [][]byte) [][]byte { r[4] = []byte("f"); return r },
 		func(r [][]byte) [][]byte { r[5] = []byte("f"); return r },
 	} {

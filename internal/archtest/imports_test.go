@@ -36,8 +36,10 @@ var edges = map[string][]string{
 	"engine/check":    {"internal/pgident"},
 	"engine/registry": {"engine", "engine/check", "engine/sealed", anyEngine},
 	"engine/sealed":   {"engine", "engine/check", "rewrite", "internal/pgident"},
-	// Engines know nothing of each other; what those with a ledger share is sealed's.
-	anyEngine: {"engine", "engine/check", "engine/sealed", "rewrite", "internal/pgident"},
+	"engine/external": {"engine", "rewrite", "internal/pgident"},
+	// Engines know nothing of each other; what those with a ledger share is sealed's,
+	// and what those whose segments read S3 share is external's.
+	anyEngine: {"engine", "engine/check", "engine/external", "engine/sealed", "rewrite", "internal/pgident"},
 
 	"gpfdist":        {},
 	"store":          {},

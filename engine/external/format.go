@@ -1,7 +1,6 @@
-package greenplum
+package external
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,14 +9,22 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
-// format turns the COPY options into a FORMAT clause. Every field of the
-// statement is either consumed here or refused: an option that is dropped would
-// load other values than COPY.
-func format(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) (string, error) {
+// Formats are those of external tables that are read as COPY reads them: there is
+// no binary.
+func Formats() []rewrite.Format { return []rewrite.Format{rewrite.FormatText, rewrite.FormatCSV} }
+
+// Format turns the COPY options into a FORMAT clause, or says why it can't. Every
+// field of the statement is either consumed here or refused: an option that is
+// dropped would load other values than COPY. newline says that the server's grammar
+// has NEWLINE; without it lines end as in Unix.
+func Format(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group, newline bool) (clause, why string) {
 	if why := unsupported(t, stmt, g); why != "" {
-		return "", fmt.Errorf("engine greenplum: %w: %s", engine.ErrUnsupported, why)
+		return "", why
 	}
 	eol := map[string]string{"": "LF", "\n": "LF", "\r\n": "CRLF", "\r": "CR"}[g.EOL]
+	if eol == "" || !newline && eol != "LF" {
+		return "", "an end of line of that kind"
+	}
 	options := "DELIMITER " + char(stmt.Delimiter) + " NULL " + pgident.Literal(stmt.Null)
 	name := "TEXT"
 	if stmt.Format == rewrite.FormatCSV {
@@ -32,7 +39,10 @@ func format(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) (strin
 	if stmt.Header && first(g) {
 		options += " HEADER"
 	}
-	return "FORMAT '" + name + "' (" + options + " NEWLINE '" + eol + "')", nil
+	if newline {
+		options += " NEWLINE '" + eol + "'"
+	}
+	return "FORMAT '" + name + "' (" + options + ")", ""
 }
 
 func char(b byte) string { return pgident.Literal(string(rune(b))) }
@@ -73,8 +83,6 @@ func unsupported(t engine.Target, stmt *rewrite.CopyStatement, g engine.Group) s
 		return "FORCE_NULL"
 	case len(stmt.ForceNotNull) > 0 && (text || slices.ContainsFunc(stmt.ForceNotNull, func(n string) bool { return !slices.Contains(t.Columns, n) })):
 		return "FORCE_NOT_NULL for a column that is not loaded"
-	case !slices.Contains([]string{"", "\n", "\r\n", "\r"}, g.EOL):
-		return "an end of line of that kind"
 	}
 	return ""
 }
