@@ -138,13 +138,14 @@ func (ld *Load) dropGroup(n int) {
 	ld.run.group = ld.run.group[n:]
 }
 
-// plan asks the engine for the SQL of a group. done ends what the plan needs.
-func (ld *Load) plan(group []*file) (p engine.Plan, done func(), err error) {
+// plan asks the engine for the SQL of a group. done ends what the plan needs; access
+// are the credentials that it holds.
+func (ld *Load) plan(group []*file) (p engine.Plan, access engine.Access, done func(), err error) {
 	g, caps, done := engine.Group{}, ld.engine.Caps(), func() {}
 	for _, f := range group {
 		url, err := ld.presign(ld.ctx, f)
 		if err != nil {
-			return p, done, err
+			return p, access, done, err
 		}
 		g.Files = append(g.Files, ld.engineFile(f, url))
 	}
@@ -155,6 +156,11 @@ func (ld *Load) plan(group []*file) (p engine.Plan, done func(), err error) {
 		// Every reader fetches it for itself, and may try again.
 		g.Config, done = ld.l.configs.Open(maxFetches * max(ld.target.Readers, 1))
 		g.Endpoint, g.Region = ld.l.configs.Place()
+	}
+	if caps.Access {
+		if err := ld.giveAccess(&g); err != nil {
+			return p, access, done, err
+		}
 	}
 	var key []byte
 	if ld.db != nil {
@@ -168,7 +174,7 @@ func (ld *Load) plan(group []*file) (p engine.Plan, done func(), err error) {
 	if err == nil && p.Count == "" && !caps.TagIsExact {
 		err = fmt.Errorf("%w: a plan without a count", engine.ErrUnsupported)
 	}
-	return p, done, err
+	return p, g.Access, done, err
 }
 
 // lineEnd returns how the lines of a file end, whose last one may not.

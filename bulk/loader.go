@@ -113,6 +113,9 @@ type Configs interface {
 	Place() (host, region string)
 }
 
+// Access asks for the credentials of the moment, and for where the store is.
+type Access func(context.Context) (store.Config, error)
+
 // Loader starts loads. It is shared by all sessions.
 type Loader struct {
 	cfg      Config
@@ -123,6 +126,7 @@ type Loader struct {
 	dbs      Databases
 	pull     *gpfdist.Server
 	configs  Configs
+	access   Access
 	mem      *Memory
 	log      *slog.Logger
 	metrics  *metrics
@@ -161,6 +165,9 @@ type Deps struct {
 	// Configs is needed by engines that want Group.Config, and may be nil: then
 	// they read no files.
 	Configs Configs
+	// Access is needed by engines whose SQL holds the store's credentials, and may be
+	// nil: then they read no files.
+	Access  Access
 	Memory  *Memory
 	Sweeper *Sweeper
 	// Importer is told of loads that are staged; nil: nobody is.
@@ -178,7 +185,7 @@ func NewLoader(cfg Config, d Deps) *Loader {
 	}
 	l := &Loader{
 		running: newQuota(cfg.Limits.Loads), puts: newQuota(cfg.Limits.Uploads), workers: newQuota(cfg.Limits.Workers),
-		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, configs: d.Configs, pull: d.Pull, mem: d.Memory,
+		cfg: cfg, store: d.Store, urls: d.URLs, prefix: d.Prefix, engineOf: d.EngineOf, dbs: d.Databases, configs: d.Configs, access: d.Access, pull: d.Pull, mem: d.Memory,
 		log: d.Log, metrics: newMetrics(d.Metrics), sweeper: d.Sweeper, importer: d.Importer, turning: turningLimits(cfg.TranscodeWorkers),
 		storeBreaker: NewBreaker(cfg.BreakerFailures, cfg.BreakerCooldown),
 		external:     make(map[string]*Breaker),
@@ -227,9 +234,9 @@ func (l *Loader) Decide(ctx context.Context, stmt *rewrite.CopyStatement, in *re
 
 func (l *Loader) decide(ctx context.Context, stmt *rewrite.CopyStatement, in *rewrite.Inspection, inBlock bool) rewrite.Decision {
 	ec := l.engineOf(ctx, in.Database, in.Installed).Caps()
-	caps := ec.ForClassify()
-	caps.External = caps.External && (!ec.Config || l.configs != nil || l.cfg.Prefer == rewrite.MethodPull)
-	caps.Prefer, caps.InBlock = l.cfg.Prefer, inBlock
+	caps := ec.ForClassify(l.cfg.Prefer)
+	caps.External = caps.External && (!ec.Config || l.configs != nil || l.cfg.Prefer == rewrite.MethodPull) && (!ec.Access || l.access != nil)
+	caps.InBlock = inBlock
 	if caps.Prefer == rewrite.MethodPull && (l.pull == nil || !ec.Pull) {
 		caps.Prefer = rewrite.MethodCopy
 	}

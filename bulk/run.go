@@ -325,9 +325,10 @@ func (ld *Load) heed(err error) {
 }
 
 // isDataError says that the client's data, not the engine, is the likely cause:
-// the native COPY will fail in the same way and say it in its own words.
+// the native COPY will fail in the same way and say it in its own words. What the
+// server can't even parse is a plan of ours.
 func isDataError(e *pgerr.Error) bool {
-	if e == nil {
+	if e == nil || e.Code() == pgerr.SyntaxError {
 		return false
 	}
 	switch e.Class() {
@@ -347,18 +348,24 @@ var (
 // external runs the load of one group and returns the rows that were read, which
 // should be so many.
 func (ld *Load) external(group []*file, rows int64) (int64, error) {
-	plan, done, err := ld.plan(group)
+	plan, access, done, err := ld.plan(group)
 	defer done()
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errPlan, err)
 	}
-	sql, bracket := setSavepoint+plan.SQL(), 1
+	before, bracket := setSavepoint, 1
 	if ld.run.savepoint {
-		sql, bracket = releaseSavepoint+sql, 2
+		before, bracket = releaseSavepoint+before, 2
 	}
 	ld.run.savepoint, ld.run.loaded = true, false
-	results, err := ld.exec(sql)
-	if err != nil {
+	if ld.engine.Caps().OwnGrammar {
+		if _, err := ld.exec(before); err != nil {
+			return 0, fmt.Errorf("%w: %w", errBracket, err)
+		}
+		before, bracket = "", 0
+	}
+	results, err := ld.exec(before + plan.SQL())
+	if results, err = withoutSecrets(access, results, err); err != nil {
 		if pgerr.As(err) != nil && len(results) < bracket {
 			err = fmt.Errorf("%w: %w", errBracket, err)
 		}

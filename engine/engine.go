@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -29,6 +30,14 @@ type Caps struct {
 	RejectsOnly bool
 	// Config: a plan needs Group.Config.
 	Config bool
+	// Access: a plan needs Group.Access and holds it as plain text, which the server
+	// may log and show. So External works only where load.method = external asks
+	// for it by name.
+	Access bool
+	// OwnGrammar: a plan is in a grammar that the server may turn out not to have. Of
+	// one text with a syntax error nothing is run, so that the savepoint has to be
+	// there before it.
+	OwnGrammar bool
 	// Transactional: a load takes part in the client's transaction, so that a count
 	// that is wrong can be undone.
 	Transactional bool
@@ -53,11 +62,13 @@ type Caps struct {
 	Sharded bool
 }
 
-// ForClassify is what package rewrite has to know. An engine reads files only
-// where what it did can be undone, should the count show that it lost a row.
-func (c Caps) ForClassify() rewrite.Caps {
+// ForClassify is what package rewrite has to know, where a method is preferred. An
+// engine reads files only where what it did can be undone, should the count show that
+// it lost a row.
+func (c Caps) ForClassify(prefer rewrite.Method) rewrite.Caps {
+	asked := !c.Access || prefer == rewrite.MethodExternal
 	return rewrite.Caps{
-		External: c.External && c.Transactional && c.InSession, Formats: c.Formats, Slow: c.Slow,
+		External: c.External && c.Transactional && c.InSession && asked, Formats: c.Formats, Slow: c.Slow, Prefer: prefer,
 		InstallNeeded: c.InstallNeeded, Unordered: !c.Ordered,
 	}
 }
@@ -118,7 +129,7 @@ type Group struct {
 	// files: a secret for as long as it is served. Empty for engines that are told
 	// by their SQL.
 	Config string
-	// Access are the store's credentials, for engines whose SQL holds them.
+	// Access are the store's credentials of the moment, for engines with Caps.Access.
 	Access Access
 	// Pull is the URL from which the server's segments pull the rows while they
 	// come; then there need be no files. Their header lines are left out.
@@ -136,6 +147,20 @@ func (Access) String() string { return "***" }
 
 // GoString hides them from %#v.
 func (Access) GoString() string { return "***" }
+
+// shortest is how long a credential has to be to be known for one wherever it stands.
+const shortest = 8
+
+// Mask returns a server's text about a statement that held these credentials without
+// them: as MaskURL does, and in whatever form else the server shows them.
+func (a Access) Mask(text string) string {
+	for _, secret := range []string{a.Secret, a.Token, a.ID} {
+		if len(secret) >= shortest {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return MaskURL(text)
+}
 
 // One returns the file of a group that has one.
 func (g Group) One() (File, error) {

@@ -9,9 +9,9 @@ var queries = regexp.MustCompile(`(?i)(https?://[^\s'"<>?]*)\?[^\s'"<>]*`)
 // tokens matches the path of every gpfdist URL.
 var tokens = regexp.MustCompile(`(?i)(gpfdists?://[^\s'"<>/]*/)[^\s'"<>,):]+`)
 
-// credentials matches the words of an s3 LOCATION that are secret, and a quoted
-// literal's end.
-var credentials = regexp.MustCompile(`(?i)\b((?:accessid|secret|token|access_key|secret_key|session_token)\s*=\s*)[^\s'",)]+`)
+// credentials matches the words of an s3 LOCATION that are secret, up to a quoted
+// literal's end; a server may show them as options with quotes of their own.
+var credentials = regexp.MustCompile(`(?i)\b((?:accessid|secret|token|access_key|secret_key|session_token)["']?(?:\s*[=:]\s*["']?|\s+'))[^\s'",)}]+`)
 
 // MaskURL returns text without secrets of ours: the query of every URL is replaced by
 // "***", where the secret of a pre-signed URL stands, and so are the credentials in

@@ -279,7 +279,7 @@ func methodReasons() []ReasonInfo {
 		{ReasonExternal, "method", "Every condition for reading the files by an external table holds."},
 		{ReasonPull, "method", "The segments pull the rows from the proxy while they come: greenplum.reader is gpfdist."},
 		{ReasonNoStore, "method", "The rows go by COPY on the session, and nobody would read them in S3: the database has no ledger, and sweep.keep is never. So the COPY is relayed, unless its rows may go as COPY binary (load.transcode)."},
-		{ReasonEnginePlain, "method", "The engine does not read S3 itself."},
+		{ReasonEnginePlain, "method", "The engine does not read S3 itself, or only where load.method = external asks for it."},
 		{ReasonNotInstalled, "method", "Schema pgbulk is not installed in this database, or closed to the role: a COPY is relayed, as with no_store."},
 		{ReasonFormat, "method", "The engine's external tables do not read this format exactly."},
 		{ReasonUnordered, "method", "A column is left to its default, which may be a sequence's next number, and this engine's external tables give the rows in another order than the data's."},

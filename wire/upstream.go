@@ -346,6 +346,7 @@ func (s *session) captureFrame(c *capture, typ byte, whole []byte) error {
 				for _, t := range []byte("WqpP") {
 					e = e.With(t, "")
 				}
+				e = bulk.MaskError(e) // the statement may have held a credential
 			}
 			e = e.With('W', withoutLines(e.Get('W'), "COPY pgbulkproxy_")) // a temporary table of ours
 			s.mu.Lock()

@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
-	"github.com/pgbulkproxy/pgbulkproxy/engine/sealed"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
@@ -122,9 +118,7 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, prefer r
 	if x.Decision == rewrite.Refuse {
 		return x, nil
 	}
-	caps := e.Caps().ForClassify()
-	caps.Prefer = prefer
-	d := rewrite.Classify(stmt, in, caps)
+	d := rewrite.Classify(stmt, in, e.Caps().ForClassify(prefer))
 	if !in.Installed && d.CopyOnly(in) && !d.Transcodable(stmt, in) {
 		d, x.unread = d.Relayed(), true
 	}
@@ -133,7 +127,7 @@ func explain(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, prefer r
 		x.Detail = d.Refusal.Error()
 	}
 	x.whole = d.Ext.Asked()
-	return x, x.plan(e, stmt, in, &d)
+	return x, x.plan(ctx, conn, e, stmt, in, &d)
 }
 
 // dialect is how the server is asked.
@@ -188,49 +182,6 @@ func inspect(ctx context.Context, conn *pgconn.PgConn, e engine.Engine, sql stri
 		}
 	}
 	return in, x, nil
-}
-
-// plan fills in the SQL of a staged statement.
-func (x *explanation) plan(e engine.Engine, stmt *rewrite.CopyStatement, in *rewrite.Inspection, d *rewrite.Decision) error {
-	switch x.Method {
-	case rewrite.MethodCopy, rewrite.MethodTable:
-		x.Plan = stmt.PlanOf(in, d)
-	case rewrite.MethodExternal:
-		// The key is made up: explain has no right to the database's own.
-		key := make([]byte, sealed.KeySize)
-		if _, err := rand.Read(key); err != nil {
-			return fmt.Errorf("make a key: %w", err)
-		}
-		target := engine.Target{
-			Schema: in.Schema, Table: in.Table, OID: in.OID, Columns: in.Columns, OverridingSystem: in.IdentityAlways,
-		}
-		session := engine.Session{Database: in.Database, BackendPID: in.BackendPID, Role: in.Role}
-		file := engine.File{
-			ProcessID: "00000000-0000-0000-0000-000000000000", Number: 1,
-			URL: "https://store/bucket/prefix/date/process/file", First: true,
-		}
-		group := engine.Group{
-			Files: []engine.File{file}, Prefix: "s3://bucket/prefix/date/process/group/", Config: "http://proxy/configuration",
-		}
-		p, err := e.Plan(target, stmt, session, group, key, time.Now().Add(time.Minute))
-		if err != nil {
-			return err
-		}
-		if empty := d.Ext.EmptySQL(in); empty != "" {
-			x.Plan = []string{empty}
-		}
-		x.Plan = append(x.Plan, maskSealed(p.Open), maskSealed(p.Insert))
-		if p.Count != "" {
-			x.Plan = append(x.Plan, maskSealed(p.Count))
-		}
-		x.Plan = append(x.Plan, maskSealed(p.Close))
-	}
-	return nil
-}
-
-// maskSealed replaces the encrypted URL and the MAC, which are long hex texts.
-func maskSealed(sql string) string {
-	return regexp.MustCompile(`'[0-9a-f]{32,}'`).ReplaceAllString(sql, "'…'")
 }
 
 func (x *explanation) writeJSON(w io.Writer) error {

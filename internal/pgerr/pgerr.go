@@ -23,6 +23,7 @@ const (
 	InvalidAuthorization   = "28000"
 	SerializationFailure   = "40001"
 	InsufficientPrivilege  = "42501"
+	SyntaxError            = "42601"
 	NameTooLong            = "42622"
 	UndefinedColumn        = "42703"
 	UndefinedTable         = "42P01"

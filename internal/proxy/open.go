@@ -53,7 +53,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		Prefer: prefer(p.cfg), Transcode: p.cfg.Load.Transcode != config.TranscodeOff, TranscodeSharded: p.cfg.Load.Transcode == config.TranscodeOn, TranscodeWorkers: p.cfg.Load.TranscodeWorkers, KeepAll: p.cfg.Sweep.Keep == config.KeepAlways,
 		Limits: limits(p.cfg.Limits),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Pull: p.pull,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Access: p.bucket.Access, Pull: p.pull,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})
