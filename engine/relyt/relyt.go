@@ -3,106 +3,115 @@ package relyt
 import (
 	"fmt"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/engine"
+	"github.com/pgbulkproxy/pgbulkproxy/engine/external"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 type relyt struct{}
 
-// New returns the engine relyt.
+// New returns the engine relyt. It is an engine.Preparer.
 func New() engine.Engine { return relyt{} }
 
 // Name implements engine.Engine.
 func (relyt) Name() string { return "relyt" }
 
-// Caps implements engine.Engine. External stays off until somebody has tried Plan on
-// a real server.
-func (relyt) Caps() engine.Caps { return engine.Caps{Transactional: true} }
+// Caps implements engine.Engine. With Access, files are read only where an operator
+// asks for it by name: nobody has tried it on a real server.
+func (relyt) Caps() engine.Caps {
+	return engine.Caps{
+		External:      true,
+		Formats:       external.Formats(),
+		Access:        true,
+		OwnGrammar:    true,
+		Transactional: true,
+		InSession:     true,
+		Parallel:      true,
+		TagIsExact:    true,
+	}
+}
 
-// Plan implements engine.Engine. It needs Group's Prefix, Endpoint, Region and
-// Access, and a Target with its types.
+// readers is how many files a group has: nobody knows how many processes of the server
+// read at once. Their bytes are held until the rows were counted.
+const readers = 4
+
+// prepareSQL asks for the encoding of the database, and whether the role may make
+// tables where the target is. Temporary tables are of a schema of the session's, in
+// which an external table may not be what it says.
+const prepareSQL = `SELECT %s,
+ pg_catalog.getdatabaseencoding(),
+ EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) %d AND relpersistence OPERATOR(pg_catalog.<>) 't' AND pg_catalog.has_schema_privilege(relnamespace, 'CREATE'))`
+
+// PrepareSQL implements engine.Preparer.
+func (relyt) PrepareSQL(t engine.Target, encoding string) string {
+	return fmt.Sprintf(prepareSQL, external.FactsSQL(t, encoding), t.OID)
+}
+
+// Prepare implements engine.Preparer.
+func (relyt) Prepare(t engine.Target, row [][]byte) (engine.Target, error) {
+	t, own, why := external.ReadFacts(t, row, 2)
+	switch {
+	case why != "":
+	case t.OverridingSystem:
+		why = "an identity column that takes no values" // COPY sets it; whether the INSERT can is not known
+	case t.Encoding != string(own[0]):
+		why = "another encoding than the database's" // their grammar has no ENCODING
+	case !external.Yes(own[1]):
+		why = "a temporary table, or no privilege to make tables beside the target"
+	}
+	if why != "" {
+		return t, fmt.Errorf("engine relyt: %w: %s", engine.ErrUnsupported, why)
+	}
+	t.Readers = readers
+	return t, nil
+}
+
+// Plan implements engine.Engine. It needs no key, and it holds the store's credentials.
+//
+// The table is beside the target, as that database's own loader makes it: temporary
+// external tables are not in the documented grammar.
 func (relyt) Plan(t engine.Target, stmt *rewrite.CopyStatement, _ engine.Session, g engine.Group, _ []byte, _ time.Time) (engine.Plan, error) {
 	if len(t.Columns) == 0 || len(t.Types) != len(t.Columns) || t.OverridingSystem || len(g.Files) == 0 {
 		return engine.Plan{}, fmt.Errorf("engine relyt: %w: a target that was not prepared", engine.ErrUnsupported)
 	}
-	if why := unsupported(stmt, g); why != "" {
+	format, why := external.Format(t, stmt, g, false)
+	if why != "" {
 		return engine.Plan{}, fmt.Errorf("engine relyt: %w: %s", engine.ErrUnsupported, why)
 	}
-	where, err := location(g)
-	if err != nil {
-		return engine.Plan{}, err
+	where, why := location(g)
+	if why != "" {
+		return engine.Plan{}, fmt.Errorf("engine relyt: %w: %s", engine.ErrUnsupported, why)
 	}
-	columns := make([]string, len(t.Columns))
-	for i, name := range t.Columns {
-		columns[i] = pgident.Quote(name) + " " + t.Types[i]
-	}
-	table := pgident.Qualified(t.Schema, "pgbulk_"+g.Files[0].ProcessID+"_"+strconv.Itoa(g.Files[0].Number))
-	list := pgident.List(t.Columns)
+	table := pgident.Qualified(t.Schema, external.Name(g.Files[0]))
 	return engine.Plan{
-		Open: "CREATE EXTERNAL TABLE " + table + " (" + strings.Join(columns, ", ") + ") LOCATION (" + pgident.Literal(where) +
-			") FORMAT 'CSV' (DELIMITER " + char(stmt.Delimiter) + " NULL " + pgident.Literal(stmt.Null) +
-			" QUOTE " + char(stmt.Quote) + " ESCAPE " + char(stmt.Escape) + ")",
-		Insert: "INSERT INTO " + pgident.Qualified(t.Schema, t.Table) + " (" + list + ") SELECT " + list + " FROM " + table,
+		Open:   "CREATE EXTERNAL TABLE " + table + " (" + external.Columns(t) + ") LOCATION (" + pgident.Literal(where) + ") " + format,
+		Insert: external.Insert(t, table),
 		Close:  "DROP FOREIGN TABLE " + table,
 	}, nil
 }
 
-func char(b byte) string { return pgident.Literal(string(rune(b))) }
+// secretPattern is what may stand behind a sign of equality. Credentials are base64 at
+// most.
+var secretPattern = regexp.MustCompile(`\A[A-Za-z0-9+/=_.-]+\z`)
 
-// unsupported names the first thing that these external tables are not known to do
-// as COPY does. Only csv is known to be read.
-func unsupported(stmt *rewrite.CopyStatement, g engine.Group) string {
+// location is the one URL of the external table, with the credentials. why never has
+// the text, which may be a secret.
+func location(g engine.Group) (url, why string) {
+	where, why := external.Location(g)
 	switch {
-	case stmt.Format != rewrite.FormatCSV:
-		return "format " + string(stmt.Format)
-	case stmt.Where || stmt.Freeze || stmt.DefaultSet || stmt.OnError != "" && stmt.OnError != "stop" || stmt.RejectLimit != 0:
-		return "an option of COPY that external tables do not have"
-	case stmt.Header || stmt.HeaderMatch || stmt.HeaderLines > 0:
-		return "HEADER"
-	case stmt.Encoding != "":
-		return "ENCODING"
-	case min(stmt.Delimiter, stmt.Quote, stmt.Escape) == 0 || max(stmt.Delimiter, stmt.Quote, stmt.Escape) > 0x7F:
-		return "a delimiter, quote or escape that is not ASCII"
-	case strings.Contains(stmt.Null, "'") || slices.Contains([]byte{stmt.Delimiter, stmt.Quote, stmt.Escape}, '\''):
-		return "an apostrophe as an option"
-	case len(stmt.ForceNull)+len(stmt.ForceNotNull) > 0 || stmt.ForceNullAll || stmt.ForceNotNullAll:
-		return "FORCE_NULL or FORCE_NOT_NULL"
-	case g.EOL != "" && g.EOL != "\n":
-		return "an end of line of that kind"
+	case why != "":
+		return "", why
+	case !secretPattern.MatchString(g.Access.ID) || !secretPattern.MatchString(g.Access.Secret):
+		return "", "credentials that the s3 protocol does not take"
+	case g.Access.Token != "" && !secretPattern.MatchString(g.Access.Token):
+		return "", "a token that the s3 protocol does not take"
 	}
-	return ""
-}
-
-// What may stand in a LOCATION, which the protocol takes apart at blanks and signs
-// of equality. Credentials are base64 at most.
-var (
-	endpointPattern = regexp.MustCompile(`\A[A-Za-z0-9._-]+(:[0-9]{1,5})?\z`)
-	prefixPattern   = regexp.MustCompile(`\As3://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+/\z`)
-	regionPattern   = regexp.MustCompile(`\A[A-Za-z0-9-]+\z`)
-	secretPattern   = regexp.MustCompile(`\A[A-Za-z0-9+/=_.-]+\z`)
-)
-
-// location is the one URL of the external table.
-func location(g engine.Group) (string, error) {
-	for what, ok := range map[string]bool{
-		"an endpoint": endpointPattern.MatchString(g.Endpoint), "a prefix": prefixPattern.MatchString(g.Prefix),
-		"a region":    regionPattern.MatchString(g.Region),
-		"credentials": secretPattern.MatchString(g.Access.ID) && secretPattern.MatchString(g.Access.Secret),
-		"a token":     g.Access.Token == "" || secretPattern.MatchString(g.Access.Token),
-	} {
-		if !ok { // without the text, which may be a secret
-			return "", fmt.Errorf("engine relyt: %w: %s that the s3 protocol does not take", engine.ErrUnsupported, what)
-		}
-	}
-	where := "s3://" + g.Endpoint + "/" + strings.TrimPrefix(g.Prefix, "s3://") + " accessid=" + g.Access.ID + " secret=" + g.Access.Secret
+	where += " accessid=" + g.Access.ID + " secret=" + g.Access.Secret
 	if g.Access.Token != "" {
 		where += " token=" + g.Access.Token
 	}
-	return where + " region=" + g.Region + " version=2", nil
+	return where + " region=" + g.Region + " version=2", ""
 }

@@ -1,6 +1,7 @@
 package relyt
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "rewrite testdata/plan.golden")
 
 func sample() (engine.Target, rewrite.CopyStatement, engine.Group) {
-	return engine.Target{Schema: "public", Table: `t"x`, Columns: []string{"a", "b c"}, Types: []string{"integer", "text"}},
+	return engine.Target{Schema: "public", Table: `t"x`, Columns: []string{"a", "b c"}, Types: []string{"integer", "text"}, Encoding: "UTF8", Readers: readers},
 		rewrite.CopyStatement{Format: rewrite.FormatCSV, Delimiter: ',', Quote: '"', Escape: '"'},
 		engine.Group{
 			Files:  []engine.File{{ProcessID: "0e4c8a8e-0000-4000-8000-000000000001", Number: 3}, {ProcessID: "0e4c8a8e-0000-4000-8000-000000000001", Number: 4}},
@@ -28,14 +29,28 @@ func sample() (engine.Target, rewrite.CopyStatement, engine.Group) {
 func TestPlan(t *testing.T) {
 	t.Parallel()
 	var got strings.Builder
-	for _, token := range []string{"", "T0ken=="} {
+	for _, c := range []struct {
+		name   string
+		change func(*rewrite.CopyStatement, *engine.Group)
+	}{
+		{"csv", func(*rewrite.CopyStatement, *engine.Group) {}},
+		{"temporary credentials", func(_ *rewrite.CopyStatement, g *engine.Group) { g.Access.Token = "T0ken/+==" }},
+		{"text", func(s *rewrite.CopyStatement, _ *engine.Group) {
+			*s = rewrite.CopyStatement{Format: rewrite.FormatText, Delimiter: '\t', Null: `\N`}
+		}},
+		{"first file of csv with all options", func(s *rewrite.CopyStatement, g *engine.Group) {
+			s.Header, s.HeaderLines, s.ForceNotNull, s.Null, s.Escape, g.EOL = true, 1, []string{"b c"}, "x", '\\', "\n"
+			g.Files = g.Files[:1]
+			g.Files[0].First = true
+		}},
+	} {
 		target, stmt, g := sample()
-		g.Access.Token = token
+		c.change(&stmt, &g)
 		plan, err := New().Plan(target, &stmt, engine.Session{}, g, nil, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&got, "%s;\n%s;\n%s;\n\nmasked: %s;\n\n", plan.Open, plan.Insert, plan.Close, engine.MaskURL(plan.Open))
+		fmt.Fprintf(&got, "%s:\n%s;\n%s;\n%s;\nmasked: %s;\n\n", c.name, plan.Open, plan.Insert, plan.Close, engine.MaskURL(plan.Open))
 		masked := engine.MaskURL(plan.SQL())
 		for _, secret := range []string{"AKIAKEY", "s3cr3t", "T0ken"} {
 			if strings.Contains(masked, secret) {
@@ -68,10 +83,11 @@ func TestPlanRefuses(t *testing.T) {
 	for i, change := range []func(*engine.Target, *rewrite.CopyStatement, *engine.Group){
 		func(target *engine.Target, _ *rewrite.CopyStatement, _ *engine.Group) { target.Types = nil },
 		func(target *engine.Target, _ *rewrite.CopyStatement, _ *engine.Group) { target.OverridingSystem = true },
-		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Format = rewrite.FormatText },
-		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Header = true },
+		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Format = rewrite.FormatBinary },
+		func(_ *engine.Target, s *rewrite.CopyStatement, g *engine.Group) {
+			s.Header, g.Files[0].First = true, true
+		},
 		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Where = true },
-		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Encoding = "LATIN1" },
 		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Null = "'" },
 		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.Delimiter = 0 },
 		func(_ *engine.Target, s *rewrite.CopyStatement, _ *engine.Group) { s.ForceNullAll = true },
@@ -89,7 +105,36 @@ func TestPlanRefuses(t *testing.T) {
 		target, stmt, g := sample()
 		change(&target, &stmt, &g)
 		_, err := New().Plan(target, &stmt, engine.Session{}, g, nil, time.Time{})
-		if err == nil || strings.Contains(err.Error(), "s3cr3t") {
+		if !errors.Is(err, engine.ErrUnsupported) || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("change %d: %v", i, err)
+		}
+	}
+}
+
+// TestPrepare: what the answers lead to.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	answer := func() [][]byte {
+		return [][]byte{[]byte("UTF8"), []byte(`["integer","text"]`), []byte("f"), []byte("UTF8"), []byte("t")}
+	}
+	p := New().(engine.Preparer)
+	target := engine.Target{Columns: []string{"a", "b"}}
+	got, err := p.Prepare(target, answer())
+	if err != nil || got.Readers != readers || got.Encoding != "UTF8" || len(got.Types) != 2 || got.Types[1] != "text" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for i, change := range []func(*engine.Target, [][]byte) [][]byte{
+		func(_ *engine.Target, r [][]byte) [][]byte { return r[:4] },
+		func(_ *engine.Target, r [][]byte) [][]byte { r[0] = []byte("LATIN1"); return r },
+		func(_ *engine.Target, r [][]byte) [][]byte { r[1] = nil; return r },
+		func(_ *engine.Target, r [][]byte) [][]byte { r[1] = []byte(`["integer"]`); return r },
+		func(_ *engine.Target, r [][]byte) [][]byte { r[2] = []byte("t"); return r },
+		func(_ *engine.Target, r [][]byte) [][]byte { r[4] = []byte("f"); return r },
+		func(t *engine.Target, r [][]byte) [][]byte { t.OverridingSystem = true; return r },
+	} {
+		changed := target
+		row := change(&changed, answer())
+		if _, err := p.Prepare(changed, row); !errors.Is(err, engine.ErrUnsupported) {
 			t.Errorf("change %d: %v", i, err)
 		}
 	}
