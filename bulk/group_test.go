@@ -56,6 +56,9 @@ func (e groupEngine) Plan(t engine.Target, _ *rewrite.CopyStatement, _ engine.Se
 	if g.Config != "" {
 		p.Open += " by " + g.Config
 	}
+	if a := g.Access; a != (engine.Access{}) {
+		p.Open += fmt.Sprintf(" at %s %s accessid=%s secret=%s token=%s", g.Endpoint, g.Region, a.ID, a.Secret, a.Token)
+	}
 	if e.lies {
 		p.Insert, p.Count = "INSERT 0", fmt.Sprintf("ANSWER %d", records)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/engine/check"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // engines says which engine a database has: the configured one, or the one that its
@@ -19,6 +20,8 @@ import (
 type engines struct {
 	dbs *databases
 	log *slog.Logger
+	// external: load.method = external, also for what has to be asked for by name.
+	external bool
 	// fixed is the configured engine; nil: auto.
 	fixed engine.Engine
 	// first is the database of service_dsn. What it is holds for databases that
@@ -43,7 +46,7 @@ type choice struct {
 // it is taken for a PostgreSQL, where nothing is done that could be wrong elsewhere:
 // an engine of its own reads files only where pgbulkproxy is installed.
 func newEngines(ctx context.Context, cfg config.Config, dbs *databases, log *slog.Logger) (*engines, error) {
-	e := &engines{dbs: dbs, log: log, byName: make(map[string]*choice)}
+	e := &engines{dbs: dbs, log: log, external: prefer(cfg) == rewrite.MethodExternal, byName: make(map[string]*choice)}
 	if name := cfg.EngineName(); name != config.EngineAuto {
 		row, ok := registry.Find(name)
 		if !ok {
@@ -65,11 +68,15 @@ func newEngines(ctx context.Context, cfg config.Config, dbs *databases, log *slo
 	return e, nil
 }
 
-// tell says which engine was chosen, and plainly where nobody has tried it.
+// tell says which engine was chosen, and plainly where nobody has tried it, and where
+// credentials will be seen by others.
 func (e *engines) tell(level slog.Level, row registry.Row, why, database string) {
 	args := []any{"engine", row.Name, "why", why}
 	if database != "" {
 		args = append(args, "database", database)
+	}
+	if e.external && row.New().Caps().Access {
+		e.log.Warn("load.method is external: the store's credentials stand in SQL, where the server logs and shows them; give the proxy temporary ones, for this bucket alone (docs/engines.md)", args...)
 	}
 	if row.Untested() {
 		e.log.Warn("engine chosen; it is UNTESTED: it was never run on a real server", args...)
