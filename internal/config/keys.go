@@ -226,7 +226,7 @@ func routingKeys() []Key {
 func loadKeys() []Key {
 	return []Key{
 		{Name: "load.method", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, MethodExternal, MethodCopy},
-			Doc:   "How rows get into the table where both ways are exact: external (the server reads the files in S3), copy (COPY on the session, with the files beside it), or auto: the one that was measured to be faster, which is copy on every engine whose figures there are (docs/engines.md).",
+			Doc:   "How rows get into the table where both ways are exact: external (the server reads the files in S3), copy (COPY on the session, with the files beside it), or auto: the one that was measured to be faster, which is copy on every engine whose figures there are (docs/engines.md). On engine relyt external is untested, and puts the store's credentials into SQL.",
 			field: func(c *Config) any { return &c.Load.Method }},
 		{Name: "load.transcode", Kind: Choice, Default: MethodAuto, Choices: []string{MethodAuto, TranscodeOn, TranscodeOff},
 			Doc:   "Send rows in text and csv as COPY binary, on the session or in files that engine postgres reads, as far as each value is provably the same (docs/copy.md); the rows of INSERTs, too. auto: not on their way into a table of Citus, where that was measured to be slower on one machine (docs/engines.md).",

@@ -12,7 +12,6 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/engine/check"
 	"github.com/pgbulkproxy/pgbulkproxy/engine/registry"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
-	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 )
 
 // engines says which engine a database has: the configured one, or the one that its
@@ -46,7 +45,7 @@ type choice struct {
 // it is taken for a PostgreSQL, where nothing is done that could be wrong elsewhere:
 // an engine of its own reads files only where pgbulkproxy is installed.
 func newEngines(ctx context.Context, cfg config.Config, dbs *databases, log *slog.Logger) (*engines, error) {
-	e := &engines{dbs: dbs, log: log, external: prefer(cfg) == rewrite.MethodExternal, byName: make(map[string]*choice)}
+	e := &engines{dbs: dbs, log: log, external: asksExternal(cfg), byName: make(map[string]*choice)}
 	if name := cfg.EngineName(); name != config.EngineAuto {
 		row, ok := registry.Find(name)
 		if !ok {

@@ -53,7 +53,7 @@ func (p *Proxy) openLoader(ctx context.Context, reg *prometheus.Registry, o Opti
 		Prefer: prefer(p.cfg), Transcode: p.cfg.Load.Transcode != config.TranscodeOff, TranscodeSharded: p.cfg.Load.Transcode == config.TranscodeOn, TranscodeWorkers: p.cfg.Load.TranscodeWorkers, KeepAll: p.cfg.Sweep.Keep == config.KeepAlways,
 		Limits: limits(p.cfg.Limits),
 	}, bulk.Deps{
-		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Access: p.bucket.Access, Pull: p.pull,
+		Store: p.bucket, URLs: p.bucket, Prefix: func() string { return joinKey(prefix(), p.cfg.Stage.Prefix) }, Engine: eng, EngineOf: p.engines.Of, Databases: p.dbs, Configs: configs, Access: p.access(), Pull: p.pull,
 		Memory:  bulk.NewMemory(p.cfg.Stage.MemoryBytes, p.cfg.Stage.Spool, p.cfg.Stage.SpoolDir),
 		Sweeper: p.sweeper, Importer: p.importer, Log: p.log, Metrics: reg,
 	})
@@ -156,6 +156,20 @@ func (p *Proxy) openPull(reg prometheus.Registerer) error {
 	}
 	p.pull, err = gpfdist.Listen(gpfdist.Config{Listen: g.GpfdistListen, Address: g.GpfdistAdvertise, Networks: networks, Patience: g.GpfdistTimeout, Log: p.log, Metrics: reg})
 	return err
+}
+
+// access gives out the store's credentials, for SQL that holds them, only where
+// load.method asks for that by name.
+func (p *Proxy) access() bulk.Access {
+	if !asksExternal(p.cfg) {
+		return nil
+	}
+	return p.bucket.Access
+}
+
+// asksExternal says that load.method is external, and in force.
+func asksExternal(c config.Config) bool {
+	return c.Load.Method == config.MethodExternal && prefer(c) == rewrite.MethodExternal
 }
 
 // prefer reads greenplum.reader and load.method.

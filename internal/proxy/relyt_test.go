@@ -239,22 +239,30 @@ func TestRelytTellsSecrets(t *testing.T) {
 }
 
 // TestRelytByDefault: no plan is sent that nobody has asked for, also where the answer
-// may come before the rows.
+// may come before the rows, and where another setting asks for another engine.
 func TestRelytByDefault(t *testing.T) {
 	t.Parallel()
-	pg, s := bedStub(t)
-	b := newRelytBed(t, pg, s.addr, func(c *config.Config) { c.Load.Method = config.MethodAuto })
-	must(t, b.direct(), createT)
-	for _, before := range []string{"", setStaged} {
-		if o := b.sameIn(copyText, textRows(5000), before, ""); o.tag != "COPY 5000" {
-			t.Error(o)
-		}
-	}
-	if n := len(s.seen()); n != 0 {
-		t.Errorf("%d plans", n)
-	}
-	b.wantMetric(2, "pgbulk_statements_total", "kind", "copy", "reason", "engine_plain")
-	if log := b.log.String(); strings.Count(log, "UNTESTED") != 1 || strings.Contains(log, "credentials") {
-		t.Error(log)
+	for name, change := range map[string]func(*config.Config){
+		"auto":   func(c *config.Config) { c.Load.Method = config.MethodAuto },
+		"reader": func(c *config.Config) { byS3(c); c.Engine, c.Load.Method = "relyt", config.MethodAuto },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pg, s := bedStub(t)
+			b := newRelytBed(t, pg, s.addr, change)
+			must(t, b.direct(), createT)
+			for _, before := range []string{"", setStaged} {
+				if o := b.sameIn(copyText, textRows(5000), before, ""); o.tag != "COPY 5000" {
+					t.Error(o)
+				}
+			}
+			if n := len(s.seen()); n != 0 {
+				t.Errorf("%d plans", n)
+			}
+			b.wantMetric(0, "pgbulk_statements_total", "kind", "copy", "reason", "external")
+			if log := b.log.String(); strings.Count(log, "UNTESTED") != 1 || strings.Contains(log, "credentials") {
+				t.Error(log)
+			}
+		})
 	}
 }
