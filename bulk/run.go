@@ -358,18 +358,25 @@ func (ld *Load) external(group []*file, rows int64) (int64, error) {
 		before, bracket = releaseSavepoint+before, 2
 	}
 	ld.run.savepoint, ld.run.loaded = true, false
-	if ld.engine.Caps().OwnGrammar {
-		if _, err := ld.exec(before); err != nil {
-			return 0, fmt.Errorf("%w: %w", errBracket, err)
-		}
-		before, bracket = "", 0
+	pieces := []string{before + plan.SQL()}
+	if ld.engine.Caps().Access {
+		// The savepoint by itself, too: of a text with a syntax error nothing is run.
+		pieces = append([]string{before}, plan.Pieces()...)
 	}
-	results, err := ld.exec(before + plan.SQL())
-	if results, err = withoutSecrets(access, results, err); err != nil {
-		if pgerr.As(err) != nil && len(results) < bracket {
-			err = fmt.Errorf("%w: %w", errBracket, err)
+	var results []Result
+	for i, sql := range pieces {
+		if i > 0 && ld.isStopped() {
+			return noCount, nil // tryExternal looks
 		}
-		return 0, err
+		more, err := ld.exec(sql)
+		more, err = withoutSecrets(access, more, err)
+		results = append(results, more...)
+		if err != nil {
+			if pgerr.As(err) != nil && len(results) < bracket {
+				err = fmt.Errorf("%w: %w", errBracket, err)
+			}
+			return 0, err
+		}
 	}
 	count, notices, err := counted(plan, results)
 	if err != nil || count != rows {
@@ -391,10 +398,13 @@ func (ld *Load) noteImports(group []*file) {
 	}
 }
 
+// noCount is no number of rows.
+const noCount = -1
+
 func parseCount(s string) (n int64) {
 	for _, c := range []byte(s) {
 		if c < '0' || c > '9' {
-			return -1
+			return noCount
 		}
 		n = n*10 + int64(c-'0')
 	}

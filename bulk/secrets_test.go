@@ -12,15 +12,15 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
-// withAccess is an engine whose plans hold credentials, in a grammar of their own.
-func withAccess(c *engine.Caps) { c.Access, c.OwnGrammar, c.InstallNeeded = true, true, false }
+// withAccess is an engine whose plans hold credentials.
+func withAccess(c *engine.Caps) { c.Access, c.InstallNeeded = true, false }
 
 func temporary(context.Context) (store.Config, error) {
 	return store.Config{Endpoint: "http://host:1/", Region: "r", AccessKey: "AKIA0123456789", SecretKey: "s3cr3t/s3cr3t+", SessionToken: "t0k3nt0k3n=="}, nil
 }
 
 // TestGroupAccess: each plan has the credentials of the moment, behind a savepoint that
-// is there already.
+// is there already, and what reads the rows is not in one text with them.
 func TestGroupAccess(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
@@ -33,8 +33,8 @@ func TestGroupAccess(t *testing.T) {
 	if rows != 5 || err != nil || asked != 2 {
 		t.Errorf("%d rows, %v, asked %d times", rows, err, asked)
 	}
-	const at = " at host:1 r accessid=AKIA0123456789 secret=s3cr3t/s3cr3t+ token=t0k3nt0k3n==; "
-	b.want(t, askTwo, "SAVE; ", `OPEN 1 2 in 0001/ "\n"`+at+"INSERT 4; CLOSE", "RELEASE; SAVE; ", `OPEN 3 in 0002/ "\n"`+at+"INSERT 1; CLOSE", "RELEASE; "+recordAll, "COMMIT")
+	const at = " at host:1 r accessid=AKIA0123456789 secret=s3cr3t/s3cr3t+ token=t0k3nt0k3n=="
+	b.want(t, askTwo, "SAVE; ", `OPEN 1 2 in 0001/ "\n"`+at, "INSERT 4; CLOSE", "RELEASE; SAVE; ", `OPEN 3 in 0002/ "\n"`+at, "INSERT 1; CLOSE", "RELEASE; "+recordAll, "COMMIT")
 }
 
 // TestGroupAccessFails: where there are no credentials, and where the server does not
@@ -50,7 +50,7 @@ func TestGroupAccessFails(t *testing.T) {
 		"no answer":      {access: func(context.Context) (store.Config, error) { return store.Config{}, errors.New("down") }},
 		"no grammar": {
 			access: temporary, rules: []rule{{match: "OPEN 1", err: boom("42601")}},
-			sess: []string{"SAVE; ", `OPEN 1 2 in 0001/ "\n" at host:1 r accessid=AKIA0123456789 secret=s3cr3t/s3cr3t+ token=t0k3nt0k3n==; INSERT 4; CLOSE`, back},
+			sess: []string{"SAVE; ", `OPEN 1 2 in 0001/ "\n" at host:1 r accessid=AKIA0123456789 secret=s3cr3t/s3cr3t+ token=t0k3nt0k3n==`, back},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +82,31 @@ func TestGroupAccessSavepoint(t *testing.T) {
 	}
 	b.end(t)
 	b.want(t, askTwo, "SAVE; ", "ROLLBACK")
+}
+
+// TestGroupAccessStopped: a cancel that comes between the texts of a plan keeps the next
+// one from being sent.
+func TestGroupAccessStopped(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	twos(groupEngine{change: withAccess})(b)
+	b.access = temporary
+	var ld *Load
+	b.sess.onExec = func(sql string) {
+		if strings.HasPrefix(sql, "OPEN") {
+			ld.Cancel()
+			<-b.sess.cancels // it has come too late
+		}
+	}
+	ld = b.begin(t)
+	if err := ld.writeLines(5); err != nil && pgerr.As(err) == nil {
+		t.Fatal(err)
+	}
+	rows, err := ld.Finish(t.Context(), CopyDone())
+	b.end(t)
+	if got := b.sess.history(); strings.Contains(got, "INSERT") || !strings.Contains(got, back) || rows != 0 || pgerr.As(err) == nil {
+		t.Errorf("%d rows, %v, on the session ran\n%s", rows, err, got)
+	}
 }
 
 // TestWithoutSecrets: neither errors nor notices have credentials, in no field and in

@@ -30,14 +30,10 @@ type Caps struct {
 	RejectsOnly bool
 	// Config: a plan needs Group.Config.
 	Config bool
-	// Access: a plan needs Group.Access and holds it as plain text, which the server
-	// may log and show. So External works only where load.method = external asks
-	// for it by name.
+	// Access: a plan needs Group.Access, and its Open holds it as plain text, which the
+	// server may log and show. So External works only where load.method = external
+	// asks for it by name, and Open is sent by itself (Plan.Pieces).
 	Access bool
-	// OwnGrammar: a plan is in a grammar that the server may turn out not to have. Of
-	// one text with a syntax error nothing is run, so that the savepoint has to be
-	// there before it.
-	OwnGrammar bool
 	// Transactional: a load takes part in the client's transaction, so that a count
 	// that is wrong can be undone.
 	Transactional bool
@@ -198,6 +194,13 @@ func (p Plan) SQL() string {
 		return p.Open + "; " + p.Insert + "; " + p.Count + "; " + p.Close
 	}
 	return p.Open + "; " + p.Insert + "; " + p.Close
+}
+
+// Pieces are the same as several texts. The text that a statement came in is what its
+// errors are logged with, and what functions of users are shown by current_query(): so
+// credentials in Open are not seen by what reads the rows.
+func (p Plan) Pieces() []string {
+	return []string{p.Open, strings.TrimPrefix(p.SQL(), p.Open+"; ")}
 }
 
 // Engine is one dialect.

@@ -10,10 +10,10 @@
 //
 //  1. PrepareSQL asks, once a load, for the columns' types, the encodings, and whether
 //     the role may make a table beside the target.
-//  2. The text of the Plan holds the store's credentials of the moment, which the
-//     server shows to whoever may read pg_stat_activity, its log or its catalog. They
-//     should be short-lived. The external table is made, read and dropped in one
-//     transaction.
+//  2. The Plan's Open holds the store's credentials of the moment, which the server
+//     shows to whoever may read pg_stat_activity, its log or its catalog. They should
+//     be short-lived. The external table is made, read and dropped in one transaction,
+//     by texts of their own.
 //  3. What the server says to it goes through engine.Access.Mask before anybody sees it.
 //  4. Where the server has no such grammar, or the count is wrong, the group is undone
 //     and goes by COPY.

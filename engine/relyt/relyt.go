@@ -26,7 +26,6 @@ func (relyt) Caps() engine.Caps {
 		External:      true,
 		Formats:       external.Formats(),
 		Access:        true,
-		OwnGrammar:    true,
 		Transactional: true,
 		InSession:     true,
 		Parallel:      true,

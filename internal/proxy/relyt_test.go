@@ -134,7 +134,9 @@ func TestRelytReads(t *testing.T) {
 	t.Parallel()
 	pg, s := bedStub(t)
 	b := newRelytBed(t, pg, s.addr, nil)
-	must(t, b.direct(), "CREATE TABLE t (a int, b text, c varchar(20) DEFAULT 'x')")
+	must(t, b.direct(), `CREATE TABLE heard (text text); CREATE FUNCTION hear(int) RETURNS bool LANGUAGE plpgsql AS
+		$$ BEGIN INSERT INTO heard SELECT current_query() WHERE $1 = 1; RETURN true; END $$;
+		CREATE TABLE t (a int CHECK (hear(a)), b text, c varchar(20) DEFAULT 'x')`)
 	rows := func(n int, format string) []byte {
 		return generate(n, func(i int) string { return fmt.Sprintf(format, i, i) })
 	}
@@ -172,7 +174,11 @@ func TestRelytReads(t *testing.T) {
 	}
 	b.wantMetric(1, "pgbulk_fallbacks_total", "reason", "count")
 	b.wantSwept()
-	b.wantNoSecret()
+	heard := must(t, b.direct(), "SELECT string_agg(DISTINCT text, ' ') FROM heard")
+	if !strings.Contains(heard, "DROP") {
+		t.Error("nobody heard of the statement that reads")
+	}
+	b.wantNoSecret(heard)
 }
 
 // TestRelytTellsSecrets has the server tell the statement in every field of what it
