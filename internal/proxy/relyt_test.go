@@ -272,3 +272,20 @@ func TestRelytByDefault(t *testing.T) {
 		})
 	}
 }
+
+// TestEngineRelyt runs the suite of whole proxies before a server with the grammar.
+func TestEngineRelyt(t *testing.T) {
+	t.Parallel()
+	pg, s := bedStub(t)
+	b := newRelytBed(t, pg, s.addr, func(c *config.Config) { c.Stage.FileBytes = 256 << 10 })
+	runEngine(t, b.bed, "relyt", nil, nil)
+	t.Cleanup(func() { // behind the parts, which run in parallel
+		if left := must(t, b.direct(), "SELECT count(*) FROM pg_class WHERE relname LIKE 'pgbulk!_%' ESCAPE '!'"); left != "0" {
+			t.Errorf("%s relations left behind", left)
+		}
+		if read := b.metric(t, "pgbulk_loads_total", "engine", "relyt", "result", "ok"); read == 0 {
+			t.Error("nothing was read from S3")
+		}
+		b.wantNoSecret()
+	})
+}
