@@ -211,6 +211,9 @@ func (l *Loader) transcodable(d *rewrite.Decision, stmt *rewrite.CopyStatement, 
 	return l.cfg.Transcode && (l.cfg.TranscodeSharded || !passedOn) && d.Transcodable(stmt, in)
 }
 
+// KeepsAll says that rows go to the store also where nobody reads them there.
+func (l *Loader) KeepsAll() bool { return l.cfg.KeepAll }
+
 // Sharded says that tables of a database may be Citus', if it has the extension.
 func (l *Loader) Sharded(ctx context.Context, database string) bool {
 	return l.engineOf(ctx, database, true).Caps().Sharded

@@ -72,6 +72,8 @@ type Inspection struct {
 	// Routing is nil where the table has no routing table. Otherwise RoutingSQL has
 	// to be run and its row given to AddRouting, which may find out the same.
 	Routing *Routing
+	// routesHidden: InspectSQL could not tell whether there is one.
+	routesHidden bool
 
 	// Sharding is nil but for tables of Citus. Spread says that the database has
 	// Citus, so that the session's transaction may be one of other servers, too.
@@ -193,6 +195,7 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 		return in, nil
 	}
 	in.table(r.Found)
+	in.routesHidden = r.Routed
 	if r.Routed && (in.Kind == "r" || in.Kind == "p") && in.Persistence != "t" && len(in.Table) <= MaxRoutedName {
 		in.Routing = &Routing{Problem: "the routing of this table is not known", Code: pgerr.InternalError}
 	}

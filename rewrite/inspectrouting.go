@@ -28,8 +28,11 @@ const (
 // where it could only be seen in the catalog, since the role has no USAGE on its
 // schema: RoutingSQL looks there, and asks for the rest. A look into the catalog
 // would be planned for every table.
-func inspectRouting(table string) string {
-	return ",\n'routed', CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid, 'USAGE') " +
+func inspectRouting(table string) string { return ",\n'routed', " + routedName(table) }
+
+// routedName says whether there is a routing table for a name, or may be one.
+func routedName(table string) string {
+	return "CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid, 'USAGE') " +
 		"THEN pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(RoutingSchema, table+RoutingSuffix)) + ") IS NOT NULL " +
 		"ELSE pg_catalog.to_regnamespace('" + RoutingSchema + "') IS NOT NULL END"
 }

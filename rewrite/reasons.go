@@ -99,6 +99,7 @@ const (
 	ReasonPortal            Reason = "portal"
 	ReasonInspectFailed     Reason = "inspect_failed"
 	ReasonSmall             Reason = "small"
+	ReasonUsual             Reason = "small_before"
 	ReasonMemory            Reason = "memory"
 	ReasonLimit             Reason = "limit"
 	ReasonBatchConflict     Reason = "batch_conflict"
@@ -260,6 +261,7 @@ func sessionReasons() []ReasonInfo {
 		{ReasonPortal, "session", "A COPY whose Bind names a portal or has parameters, or is not followed by its Execute at once."},
 		{ReasonInspectFailed, "session", "Locking the table, or the catalog query, failed: no such table or no right to it, mostly. The statement itself then says why."},
 		{ReasonSmall, "session", "The data ended before stage.min_bytes, or an INSERT has fewer rows than insert.min_rows."},
+		{ReasonUsual, "session", "The COPYs before it with the same text, in this session, were small: it is relayed without an inspection. If it is large all the same, the next one is inspected."},
 		{ReasonBatchConflict, "session", "Each Execute of a batch with ON CONFLICT has a tag of its own, which one statement in place of all does not tell."},
 		{ReasonRowLimit, "session", "An Execute asks for some of the rows of RETURNING."},
 		{ReasonBatchReturning, "session", "Each Execute of a batch has rows of RETURNING."},

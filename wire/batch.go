@@ -126,6 +126,14 @@ func (s *session) lookAhead(bind clientFrame, name []byte, st *preparedInsert) l
 	}
 }
 
+// trimZero drops the zero byte at the end of a Query, if it is there already.
+func trimZero(p []byte) []byte {
+	if n := len(p); n > 0 && p[n-1] == 0 {
+		return p[:n-1]
+	}
+	return p
+}
+
 // frameAt returns the frame at the front of p, if it is whole.
 func frameAt(p []byte) (f clientFrame, whole bool) {
 	if len(p) < frame.HeaderLen {

@@ -225,6 +225,8 @@ func (s *session) clientFrame(f clientFrame) (act action, relay bool) {
 			return actCommit, false
 		}
 		s.queue.push(entQuery)
+	case 'd':
+		s.usual.data(f.size, s.srv.cfg.StageMinBytes)
 	case 'c', 'f':
 		s.queue.push(entCopyEnd)
 	}
@@ -244,8 +246,9 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 	}
 	switch kind {
 	case rewrite.KindCopy:
-		s.judge()
-		return actQuery, false
+		if !s.relaysUsual(&f) {
+			return actQuery, false
+		}
 	case rewrite.KindInsert:
 		if s.insertAhead && f.at == 0 {
 			return actInsert, false // it was counted before
@@ -286,8 +289,7 @@ func (s *session) queryFrame(f clientFrame) (act action, relay bool) {
 			return act, false
 		}
 	}
-	s.statements.forget(nil) // a Query drops the unnamed statement
-	delete(s.reads.changes, "")
+	s.dropUnnamed()
 	s.queue.push(entQuery)
 	return actFill, true
 }
@@ -410,14 +412,6 @@ func (s *session) bindFrame(f clientFrame) (act action, relay bool) {
 	}
 	s.boundSame = s.bound != nil && s.bound.insert != nil && s.last.lasts(s.bound.insert.stmt)
 	return actFill, true
-}
-
-// trimZero drops the zero byte at the end of a Query, if it is there already.
-func trimZero(p []byte) []byte {
-	if n := len(p); n > 0 && p[n-1] == 0 {
-		return p[:n-1]
-	}
-	return p
 }
 
 // bindStatement returns the name of the statement that a Bind binds.

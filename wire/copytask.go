@@ -243,6 +243,7 @@ func (t *copyTask) data(p []byte, d rewrite.Decision) error {
 // begin starts the load. Where it can't be started nothing has changed on the
 // session, and errReplay is returned; a statement with extensions gets an error.
 func (t *copyTask) begin(d rewrite.Decision) error {
+	t.s.usual.forget(t.stmt.SQL)
 	in := t.s.inject()
 	t.setBeginning(true)
 	load, err := t.s.srv.loader.Begin(t.s.ctx, t.spec(d), in)

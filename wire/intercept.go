@@ -21,6 +21,9 @@ func (s *session) onQuery() error {
 	case err != nil:
 		return err
 	}
+	if a := s.newAsking(); a != nil {
+		return s.finishAsk(a)
+	}
 	s.mu.Lock()
 	s.statements.forget(nil) // a Query drops the unnamed statement
 	s.mu.Unlock()
@@ -59,6 +62,7 @@ func (s *session) onQuery() error {
 	case err != nil:
 		return t.failDecision(err, frame.HeaderLen+len(body))
 	case d.Way == rewrite.Pass:
+		t.rememberCopy(d.Reason)
 		return s.passQuery(d.Reason)
 	}
 	s.cr.Discard(frame.HeaderLen + len(body))

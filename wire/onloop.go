@@ -88,6 +88,9 @@ func (s *session) awaitClient() error {
 	if err == nil && s.flight != nil {
 		return s.finishFlight()
 	}
+	if err == nil && s.asking != nil {
+		return s.finishAsk(s.asking)
+	}
 	s.drive()
 	if s.flight != nil {
 		s.dropFlight() // the session ends
@@ -187,6 +190,7 @@ func (s *session) Ready(c evloop.Stream, readable, _ bool) {
 	switch {
 	case c == o.client && s.flight != nil:
 		ok = s.flightUp()
+	case c == o.client && s.asking != nil: // it does not wait to be asked for data, or hangs up
 	case c == o.client:
 		ok = s.loopUp()
 	default:
@@ -229,6 +233,12 @@ func (s *session) loopUp() bool {
 	if s.inserts != nil {
 		return s.loopRun()
 	}
+	return s.relayUp()
+}
+
+// relayUp is loopUp for what is buffered.
+func (s *session) relayUp() bool {
+	o := s.on
 	n, act := s.walkClient(s.cr.Buffered())
 	if n > 0 {
 		done, err := o.server.TryWrite(s.cr.Buffered()[:n])
@@ -240,7 +250,7 @@ func (s *session) loopUp() bool {
 			return false
 		}
 	}
-	return act == actFill || act == actInsert && s.loopInsert() || act == actBatch && s.loopBatch()
+	return act == actFill || act == actInsert && s.loopInsert() || act == actBatch && s.loopBatch() || act == actQuery && s.loopAsk()
 }
 
 // loopDown is loopUp for what the server has sent.
@@ -251,8 +261,11 @@ func (s *session) loopDown() bool {
 	} else if len(s.sr.Buffered()) == had {
 		return true
 	}
-	if s.flight != nil {
+	switch {
+	case s.flight != nil:
 		return s.flightDown()
+	case s.asking != nil:
+		return s.askDown()
 	}
 	return s.relayDown()
 }

@@ -291,3 +291,10 @@ func (i *preparedInsert) oid(n int) uint32 {
 	}
 	return 0
 }
+
+// dropUnnamed notes that a Query goes to the server, which drops the unnamed
+// statement. It holds s.mu.
+func (s *session) dropUnnamed() {
+	s.statements.forget(nil)
+	delete(s.reads.changes, "")
+}

@@ -137,9 +137,13 @@ type session struct {
 	inserts *run
 	// insertAhead: the INSERT at which the walk stopped is next.
 	insertAhead bool
-	replays     int    // INSERTs in a row that ran natively in the end
-	insertRest  int    // how many are relayed without a try
-	buffer      []byte // for the next INSERT
+	// usual are COPYs that are relayed without an inspection, and asking is the
+	// question about one of them that the event loop has sent.
+	usual      usualCopies
+	asking     *asking
+	replays    int    // INSERTs in a row that ran natively in the end
+	insertRest int    // how many are relayed without a try
+	buffer     []byte // for the next INSERT
 }
 
 // cancelable is a load that a CancelRequest can end.
