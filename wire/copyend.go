@@ -52,17 +52,14 @@ func (t *copyTask) endHeld(d rewrite.Decision, err error) error {
 // way: after that it waits for something, and a cancel ends that.
 const lockPatience = 500 * time.Millisecond
 
-// cancelHeld replays a held COPY, and cancels it.
-func (t *copyTask) cancelHeld() error { return t.s.cancelBegun(t.replay) }
-
-// cancelBegun has a COPY go to the server and sends the cancel when the server has
-// begun it: a cancel that comes before the statement is ignored.
-func (s *session) cancelBegun(send func() error) error {
+// cancelHeld replays a held COPY and sends the cancel when the server has begun
+// it: a cancel that comes before the statement is ignored.
+func (t *copyTask) cancelHeld() error {
 	began := make(chan struct{})
-	s.mu.Lock()
-	s.copyWait = began
-	s.mu.Unlock()
-	if err := send(); err != nil {
+	t.s.mu.Lock()
+	t.s.copyWait = began
+	t.s.mu.Unlock()
+	if err := t.replay(); err != nil {
 		return err
 	}
 	patience := time.NewTimer(lockPatience)
@@ -70,10 +67,10 @@ func (s *session) cancelBegun(send func() error) error {
 	select {
 	case <-began:
 	case <-patience.C: // it waits for a lock that another session took meanwhile
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+	case <-t.s.ctx.Done():
+		return context.Cause(t.s.ctx)
 	}
-	s.srv.forwardCancel(s.ctx, s.est)
+	t.s.srv.forwardCancel(t.s.ctx, t.s.est)
 	return nil
 }
 

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"sync"
-
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
@@ -95,39 +93,14 @@ func (t *copyTask) rememberCopy(reason rewrite.Reason) {
 }
 
 // asking is the question about a usual COPY, which waits at the front of the client's
-// buffer.
+// buffer. A cancel goes to the server, as for all that is relayed.
 type asking struct {
-	s      *session
 	u      *usualCopy
 	size   int    // of the COPY's frame
 	rest   []byte // of the question, what was not written yet
 	row    [][]byte
 	failed *pgerr.Error
 	done   bool
-	// canceled: a cancel came, guarded by s.mu; cancels are those that are passed on.
-	canceled bool
-	cancels  sync.WaitGroup
-}
-
-// Cancel implements cancelable: a CancelRequest came. The server ignores it where it
-// has answered the question just now.
-func (a *asking) Cancel() {
-	a.s.mu.Lock()
-	if a.s.load == cancelable(a) {
-		a.canceled = true
-		a.cancels.Add(1)
-		defer a.cancels.Done()
-	}
-	a.s.mu.Unlock()
-	a.s.srv.forwardCancel(a.s.ctx, a.s.est)
-}
-
-// over says that the question is answered, and whether it was canceled.
-func (a *asking) over() (canceled bool) {
-	a.s.mu.Lock()
-	defer a.s.mu.Unlock()
-	a.s.load = nil
-	return a.canceled
 }
 
 // note takes a frame of the answer.
@@ -158,9 +131,7 @@ func (s *session) newAsking() *asking {
 	if !s.atRest() || s.status == 'E' || s.namesRouted(u.table) {
 		return nil
 	}
-	a := &asking{s: s, u: u, size: frame.HeaderLen + f.size, rest: u.ask}
-	s.load = a
-	return a
+	return &asking{u: u, size: frame.HeaderLen + f.size, rest: u.ask}
 }
 
 // namesRouted says whether a table of that name is known to be routed. It holds s.mu.
@@ -211,7 +182,7 @@ func (s *session) askDown() bool {
 		}
 		s.sr.Discard(len(f.raw()))
 	}
-	if a.failed != nil || len(s.sr.Buffered()) > 0 || a.over() {
+	if a.failed != nil || len(s.sr.Buffered()) > 0 {
 		return false
 	}
 	s.asking = nil
@@ -251,16 +222,9 @@ func (s *session) finishAsk(a *asking) error {
 		}
 	}
 	in.release()
-	canceled := a.over()
-	a.cancels.Wait() // the COPY comes behind them
 	switch {
 	case err != nil:
 		return err
-	case a.failed == nil && canceled && rewrite.StillUsual(a.row):
-		s.mu.Lock()
-		s.dropUnnamed()
-		s.mu.Unlock()
-		return s.cancelBegun(func() error { return s.passQuery(rewrite.ReasonUsual) })
 	case a.failed == nil:
 		s.answered(a)
 		return nil
