@@ -131,8 +131,10 @@ type inspectionRow struct {
 
 	Wanted []string `json:"wanted"`
 	// Routed: there is a routing table of the table's name, or there may be one.
-	Routed bool      `json:"routed"`
-	Found  *tableRow `json:"found"`
+	Routed bool `json:"routed"`
+	// RoutesHidden: the role may not look it up.
+	RoutesHidden bool      `json:"routes_hidden"`
+	Found        *tableRow `json:"found"`
 }
 
 type tableRow struct {
@@ -195,7 +197,7 @@ func parseInspectionJSON(data []byte) (*Inspection, error) {
 		return in, nil
 	}
 	in.table(r.Found)
-	in.routesHidden = r.Routed
+	in.routesHidden = r.Routed && r.RoutesHidden
 	if r.Routed && (in.Kind == "r" || in.Kind == "p") && in.Persistence != "t" && len(in.Table) <= MaxRoutedName {
 		in.Routing = &Routing{Problem: "the routing of this table is not known", Code: pgerr.InternalError}
 	}

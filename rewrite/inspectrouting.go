@@ -28,13 +28,36 @@ const (
 // where it could only be seen in the catalog, since the role has no USAGE on its
 // schema: RoutingSQL looks there, and asks for the rest. A look into the catalog
 // would be planned for every table.
-func inspectRouting(table string) string { return ",\n'routed', " + routedName(table) }
+func inspectRouting(table string) string {
+	return ",\n'routed', " + routedName(table) + ",\n'routes_hidden', NOT " + routesOpen
+}
+
+// routesOpen says whether names can be looked up in the schema of routes; null where
+// there is none.
+const routesOpen = "pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid, 'USAGE')"
 
 // routedName says whether there is a routing table for a name, or may be one.
 func routedName(table string) string {
-	return "CASE WHEN pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid, 'USAGE') " +
+	return "CASE WHEN " + routesOpen + " " +
 		"THEN pg_catalog.to_regclass(" + pgident.Literal(pgident.Qualified(RoutingSchema, table+RoutingSuffix)) + ") IS NOT NULL " +
 		"ELSE pg_catalog.to_regnamespace('" + RoutingSchema + "') IS NOT NULL END"
+}
+
+// LooksSQL returns a query that has no row where the table surely has no routing
+// table; "" where RoutingSQL has to be asked at once. It is for roles to which the
+// schema of routes is closed, as it is to most: RoutingSQL takes longer to plan than
+// all else that is asked.
+func (in *Inspection) LooksSQL() string {
+	if in.Routing == nil || !in.routesHidden {
+		return ""
+	}
+	return "SELECT true FROM " + hiddenRoutes(in.Table)
+}
+
+// hiddenRoutes finds the routing table of a name in the catalog, where everybody may look.
+func hiddenRoutes(table string) string {
+	return "pg_catalog.pg_class r WHERE r.relname OPERATOR(pg_catalog.=) " + pgident.Literal(table+RoutingSuffix) +
+		"::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid LIMIT 1"
 }
 
 // installedRouting says whether migrations may be on, and raises no error where

@@ -1,10 +1,6 @@
 package rewrite
 
-import (
-	"strings"
-
-	"github.com/pgbulkproxy/pgbulkproxy/internal/pgident"
-)
+import "strings"
 
 // A usual COPY is one that the server is given as it is, after a question that is much
 // shorter than the inspection: it needs to be known that nothing is asked for which
@@ -23,8 +19,7 @@ func (c *CopyStatement) UsualSQL(in *Inspection) string {
 	var b strings.Builder
 	b.WriteString("SELECT ")
 	if in.routesHidden {
-		b.WriteString("(SELECT true FROM pg_catalog.pg_class r WHERE r.relname OPERATOR(pg_catalog.=) " + pgident.Literal(c.Table+RoutingSuffix) +
-			"::pg_catalog.name AND r.relnamespace OPERATOR(pg_catalog.=) pg_catalog.to_regnamespace('" + RoutingSchema + "')::pg_catalog.oid LIMIT 1) IS NOT NULL")
+		b.WriteString("(SELECT true FROM " + hiddenRoutes(c.Table) + ") IS NOT NULL")
 	} else {
 		b.WriteString(routedName(c.Table))
 	}

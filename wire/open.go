@@ -64,6 +64,15 @@ func (s *session) inspectRouting(in *injector, insp *rewrite.Inspection) error {
 	if insp.Routing == nil {
 		return nil
 	}
+	if look := insp.LooksSQL(); look != "" {
+		results, err := in.Exec(s.ctx, look)
+		if err != nil {
+			return err
+		}
+		if len(results) == 1 && len(results[0].Rows) == 0 {
+			return insp.AddRouting("", s.srv.cfg.RoutingColumn)
+		}
+	}
 	results, err := in.Exec(s.ctx, insp.RoutingSQL())
 	if err != nil {
 		return err
