@@ -19,6 +19,8 @@
 //  3. A Query or Parse that starts with COPY stops the walk (intercept.go). The
 //     session is brought to rest: the queue is idle, and the client has all that
 //     it was owed.
+//     Where the COPYs before with the same text were small it is relayed by the loop
+//     instead, behind a short question (usualcopy.go).
 //  4. An injector captures the server's replies and runs statements of ours
 //     (exec.go): the lock and the inspection.
 //  5. To pass means to write the client's frames to the server after all. To

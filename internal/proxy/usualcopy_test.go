@@ -13,7 +13,7 @@ import (
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
 
-// usualRows are how many COPYs make the next ones of their text usual.
+// usualRuns are how many COPYs make the next ones of their text usual.
 const usualRuns = 3
 
 // warm runs small COPYs of a text.
@@ -34,13 +34,11 @@ func (b *bed) usual() float64 {
 	return b.metric(b.t, "pgbulk_statements_total", "kind", "copy", "reason", "small_before")
 }
 
-// TestUsualCopies: a COPY whose like were small before does and says what it does
-// directly, whatever has become of the table and the session since.
-func TestUsualCopies(t *testing.T) {
-	t.Parallel()
-	b := newBed(t, Options{}, func(c *config.Config) { c.Stage.MinBytes = mib })
-	role := b.pg.NewRole(t, "")
-	for _, tc := range []struct{ name, admin, before, data, after string }{
+// usualCase is what has become of a table or a session between small COPYs.
+type usualCase struct{ name, admin, before, data, after string }
+
+func usualCases(role string) []usualCase {
+	return []usualCase{
 		{name: "good"},
 		{name: "block", before: "BEGIN", after: "COMMIT"},
 		{name: "undone", before: "BEGIN", after: "ROLLBACK"},
@@ -68,7 +66,16 @@ func TestUsualCopies(t *testing.T) {
 		{name: "other table", admin: "CREATE SCHEMA other; CREATE TABLE other.t (n int); GRANT USAGE ON SCHEMA other TO PUBLIC; GRANT INSERT ON other.t TO PUBLIC", before: "SET search_path = other", data: "5\n"},
 		{name: "encoding", before: "SET client_encoding = 'LATIN1'", data: "1\t\xe9\n"},
 		{name: "timeout", admin: "SELECT 1", before: "SET statement_timeout = 60000"},
-	} {
+	}
+}
+
+// TestUsualCopies: a COPY whose like were small before does and says what it does
+// directly, whatever has become of the table and the session since.
+func TestUsualCopies(t *testing.T) {
+	t.Parallel()
+	b := newBed(t, Options{}, func(c *config.Config) { c.Stage.MinBytes = mib })
+	role := b.pg.NewRole(t, "")
+	for _, tc := range usualCases(role) {
 		admin := b.direct()
 		var out, rows [2]string
 		for i, connect := range []func() *pgconn.PgConn{b.direct, b.proxied} {
