@@ -171,7 +171,7 @@ func (c *stubSession) fromClient() {
 }
 
 // planText takes apart what makes an external table, which comes in a text of its own.
-var planText = regexp.MustCompile(`\ACREATE EXTERNAL TABLE (\S+) \((.*)\) LOCATION \('([^']*)'\) FORMAT '(TEXT|CSV)' \((.*)\)\z`)
+var planText = regexp.MustCompile(`(?s)\ACREATE EXTERNAL TABLE ("(?:[^"]|"")*"\."[^"]*") \((.*)\) LOCATION \('([^']*)'\) FORMAT '(TEXT|CSV)' \((.*)\)\z`)
 
 // plan makes the table of a plan.
 func (c *stubSession) plan(sql string) bool {
