@@ -54,6 +54,7 @@ func TestPrepareFinds(t *testing.T) {
 		{"", "mine.t", "", "a,s", "order"},
 		{"", "mine.t", "LATIN1", "a,s,r", "encoding"},
 		{"SET client_encoding = 'LATIN1'", "mine.t", "", "a,s,r", "encoding"},
+		{"SET client_encoding = 'LATIN1'", "mine.t", "UTF8", "a,s,r", "encoding"},
 		{"RESET client_encoding", "short", "", "a", "temporary"},
 		{"SET ROLE " + role, "mine.t", "", "a,s,r", "privilege"},
 	} {

@@ -37,11 +37,12 @@ func (relyt) Caps() engine.Caps {
 // read at once. Their bytes are held until the rows were counted.
 const readers = 4
 
-// prepareSQL asks for the encoding of the database, and whether the role may make
-// tables where the target is. Temporary tables are of a schema of the session's, in
+// prepareSQL asks for the encoding of the database, if it is the session's as well, since
+// nobody knows which of them external tables take for the files'; and whether the role may
+// make tables where the target is. Temporary tables are of a schema of the session's, in
 // which an external table may not be what it says.
 const prepareSQL = `SELECT %s,
- pg_catalog.getdatabaseencoding(),
+ CASE WHEN pg_catalog.pg_client_encoding() OPERATOR(pg_catalog.=) pg_catalog.getdatabaseencoding() THEN pg_catalog.getdatabaseencoding() END,
  EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) %d AND relpersistence OPERATOR(pg_catalog.<>) 't' AND pg_catalog.has_schema_privilege(relnamespace, 'CREATE'))`
 
 // PrepareSQL implements engine.Preparer.
