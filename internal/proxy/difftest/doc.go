@@ -1,7 +1,8 @@
 // Package difftest compares what clients see through the proxy with what they see of the
-// server itself: the scripts of testdata/wire by each way that loads go, real client
-// libraries, psql, and every literal in every type.
+// server itself: its tests run the scripts of testdata/wire by each way that loads go.
 //
-// Its tests could stand in internal/proxy. They are a package of their own since
-// the tests of both take minutes, and Go gives those of one package ten.
+// They and those of clienttest could stand in internal/proxy. They are packages of
+// their own since each takes minutes, and Go gives the tests of one package ten.
+//
+// The package must never be imported outside tests.
 package difftest

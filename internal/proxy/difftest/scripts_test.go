@@ -1,32 +1,18 @@
 package difftest
 
 import (
-	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
-	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy/proxytest"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
-	"github.com/pgbulkproxy/pgbulkproxy/store"
 )
 
 func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
-
-// start runs a proxy in front of a server.
-func start(t testing.TB, pg *testenv.PG, change func(*config.Config)) *proxytest.Running {
-	t.Helper()
-	return proxytest.Start(t, pg, func(ctx context.Context, cfg config.Config, log *slog.Logger, reg *prometheus.Registry, credentials func(*store.Config)) (proxytest.Server, error) {
-		return proxy.NewWith(ctx, cfg, log, reg, proxy.Options{Store: credentials})
-	}, proxytest.Log(t), change)
-}
 
 const scripts = "../../../testdata/wire"
 
@@ -39,7 +25,7 @@ func differ(t *testing.T, installed, extended bool, change func(*config.Config),
 	t.Helper()
 	stagedInserts := slices.Equal(dirs, []string{"insert"})
 	pg := testenv.Postgres(t)
-	direct, proxied := start(t, pg, change).Targets(pg)
+	direct, proxied := Start(t, pg, change).Targets(pg)
 	o := pgtest.Options{Extended: extended, Memory: &native, Skip: func(_ string, c *pgtest.Case) string {
 		switch {
 		case stagedInserts && slices.Contains([]string{

@@ -37,7 +37,7 @@ func TestDifferentialTLS(t *testing.T) {
 	}
 	must("ALTER SYSTEM SET ssl = on")
 	pg.Restart(t)
-	r := start(t, pg, func(c *config.Config) {
+	r := Start(t, pg, func(c *config.Config) {
 		c.TLS.Cert, c.TLS.Key, c.TLS.Mode, c.UpstreamTLS.Mode = cert, key, "require", "require"
 		c.Stage.MinBytes = 100 << 10
 	})

@@ -1,19 +1,23 @@
-package difftest
+package clienttest
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/pgtest/clients"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy/difftest"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/proxy/proxytest"
 	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
+func TestMain(m *testing.M) { os.Exit(testenv.Main(m)) }
+
 // ways are the same server, directly and through a proxy of the test's own.
 func ways(t *testing.T) (r *proxytest.Running, direct, proxied pgtest.Target, o pgtest.Options) {
 	pg := testenv.Postgres(t)
-	r = start(t, pg, nil)
+	r = difftest.Start(t, pg, nil)
 	direct, proxied = r.Targets(pg)
 	o.Prepare = func(t testing.TB, db string) { proxytest.Install(t, pg, db) }
 	return r, direct, proxied, o
