@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/rewrite"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
@@ -131,30 +130,14 @@ func (s *session) sameBatch() *insertTask {
 
 // flightDown takes the server's answers. It answers false to land.
 func (s *session) flightDown() bool {
-	for {
-		f, whole := frameAt(s.sr.Buffered())
-		switch {
-		case !whole:
-			return len(s.sr.Buffered()) < maxCaptured
-		case len(f.raw()) < frame.HeaderLen || f.typ == 'E' && pgerr.Parse(f.body()).IsFatal():
-			return false // the server pump says what to do with it
-		case f.typ == 'S' || f.typ == 'A':
-			if f.typ == 'S' {
-				s.mu.Lock()
-				s.noteParameter(f.body())
-				s.mu.Unlock()
-			}
-			if s.later(f.raw()) != nil {
-				return false
-			}
-		default:
-			s.flight.t.note(f.typ, f.body())
-		}
-		s.sr.Discard(len(f.raw()))
-		if s.flight.t.ready == 0 && !s.flight.open() {
-			return s.endFlight()
-		}
+	done, ok := s.takeAnswers(func(typ byte, body []byte) bool {
+		s.flight.t.note(typ, body)
+		return s.flight.t.ready == 0 && !s.flight.open()
+	})
+	if done {
+		return s.endFlight()
 	}
+	return ok
 }
 
 // endFlight answers the client, if all went well.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgbulkproxy/pgbulkproxy/bulk"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/pgerr"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/evloop"
 	"github.com/pgbulkproxy/pgbulkproxy/wire/frame"
 )
@@ -364,4 +365,31 @@ func settleAll(loads []*bulk.Load) {
 	for _, l := range loads {
 		l.Settle()
 	}
+}
+
+// takeAnswers gives note what the server has sent to statements of ours, until it says
+// that this was all. Not ok: the session has to land. It holds onLoop.mu.
+func (s *session) takeAnswers(note func(typ byte, body []byte) bool) (done, ok bool) {
+	for !done {
+		f, whole := frameAt(s.sr.Buffered())
+		switch {
+		case !whole:
+			return false, len(s.sr.Buffered()) < maxCaptured
+		case len(f.raw()) < frame.HeaderLen || f.typ == 'E' && pgerr.Parse(f.body()).IsFatal():
+			return false, false // the server pump says what to do with it
+		case f.typ == 'S' || f.typ == 'A':
+			if f.typ == 'S' {
+				s.mu.Lock()
+				s.noteParameter(f.body())
+				s.mu.Unlock()
+			}
+			if s.later(f.raw()) != nil {
+				return false, false
+			}
+		default:
+			done = note(f.typ, f.body())
+		}
+		s.sr.Discard(len(f.raw()))
+	}
+	return true, true
 }

@@ -159,28 +159,14 @@ func (s *session) loopAsk() bool {
 // askDown takes the server's answer. It answers false to land.
 func (s *session) askDown() bool {
 	a := s.asking
-	for !a.done {
-		f, whole := frameAt(s.sr.Buffered())
-		switch {
-		case !whole:
-			return len(s.sr.Buffered()) < maxCaptured
-		case len(f.raw()) < frame.HeaderLen || f.typ == 'E' && pgerr.Parse(f.body()).IsFatal():
-			return false // the server pump says what to do with it
-		case f.typ == 'S' || f.typ == 'A':
-			if f.typ == 'S' {
-				s.mu.Lock()
-				s.noteParameter(f.body())
-				s.mu.Unlock()
-			}
-			if s.later(f.raw()) != nil {
-				return false
-			}
-		default:
-			if a.note(f.typ, f.body()); a.done {
-				s.ready(f.body())
-			}
+	done, ok := s.takeAnswers(func(typ byte, body []byte) bool {
+		if a.note(typ, body); a.done {
+			s.ready(body)
 		}
-		s.sr.Discard(len(f.raw()))
+		return a.done
+	})
+	if !done {
+		return ok
 	}
 	if a.failed != nil || len(s.sr.Buffered()) > 0 {
 		return false
