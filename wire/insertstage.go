@@ -55,13 +55,13 @@ func (t *insertTask) stage(stmt *rewrite.CopyStatement, d rewrite.Decision) erro
 	s.setLoad(load)
 	defer s.clearLoad()
 	rows, err := t.fill(load)
+	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	switch {
 	case s.ctx.Err() != nil || errors.Is(err, bulk.ErrSessionLost):
 		return errors.Join(context.Cause(s.ctx), err)
 	case err != nil:
 		return err
 	}
-	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	if t.inBlock {
 		if _, err := in.Exec(s.ctx, s.leave(releaseInsert)); err != nil {
 			return err

@@ -35,6 +35,7 @@ func (r *routedInsert) tryStage() (failed *pgerr.Error, err error) {
 	s.setLoad(load)
 	defer s.clearLoad()
 	rows, err := t.fill(load)
+	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	switch e := pgerr.As(err); {
 	case s.ctx.Err() != nil || errors.Is(err, bulk.ErrSessionLost):
 		return nil, errors.Join(context.Cause(s.ctx), err)
@@ -43,7 +44,6 @@ func (r *routedInsert) tryStage() (failed *pgerr.Error, err error) {
 	case err != nil:
 		return nil, err
 	}
-	s.keepUnsettled(load) // whatever comes now, its end is to be looked up
 	r.replies = append(r.replies, pieceReply{count: rows})
 	return nil, nil
 }

@@ -2,10 +2,16 @@ package proxy
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbulkproxy/pgbulkproxy/internal/config"
+	"github.com/pgbulkproxy/pgbulkproxy/internal/testenv"
 )
 
 // waitingInsert runs a test while an INSERT of two rows waits for what another
@@ -79,4 +85,78 @@ func TestInsertClientLost(t *testing.T) {
 		}
 		b.wantUnlocked(must(b.t, watch, "SELECT count(*) FROM t"), patience)
 	})
+}
+
+// TestInsertRecordLost: where the server is gone between the rows of a staged INSERT and
+// what is written down of them, the ledger finds out what became of the load.
+func TestInsertRecordLost(t *testing.T) {
+	t.Parallel()
+	pg := testenv.Postgres(t)
+	way := newLink(t, pg.Addr)
+	b := newBed(t, Options{}, func(c *config.Config) {
+		c.Upstream, c.Insert.StageBytes, c.Load.Method = way.addr(), 0, config.MethodAuto
+	})
+	must(t, b.direct(), createT)
+	holder, c := b.direct(), b.proxied()
+	must(t, holder, "BEGIN; LOCK TABLE pgbulk.import IN ACCESS EXCLUSIVE MODE")
+	must(t, c, "BEGIN")
+	r := raw(t, c)
+	r.query("INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+	b.wantWaiting(r.pid)
+	way.cut()
+	must(t, holder, "ROLLBACK")
+	b.wantLedger(map[string]int{"CANCELLED": 1}) // its transaction did not commit
+	b.wantUnlocked("0", patience)
+	b.wantSwept()
+}
+
+// link passes connections on to a server until it is cut.
+type link struct {
+	listener net.Listener
+	mu       sync.Mutex
+	conns    []net.Conn
+}
+
+func newLink(t *testing.T, to string) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{listener: listener}
+	t.Cleanup(func() { _ = listener.Close(); l.cut() })
+	go func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			up, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			l.mu.Lock()
+			l.conns = append(l.conns, from, up)
+			l.mu.Unlock()
+			for _, way := range [][2]net.Conn{{from, up}, {up, from}} {
+				go func() {
+					_, _ = io.Copy(way[1], way[0])
+					_, _ = from.Close(), up.Close()
+				}()
+			}
+		}
+	}()
+	return l
+}
+
+func (l *link) addr() string { return l.listener.Addr().String() }
+
+// cut ends all connections.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		_ = c.Close()
+	}
 }
