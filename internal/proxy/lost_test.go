@@ -207,6 +207,9 @@ func TestDrain(t *testing.T) {
 			t.Cleanup(func() { b.wantSwept() }) // behind the proxy's own end
 			b = newBed(t, Options{}, func(c *config.Config) {
 				c.DrainTimeout, c.Sweep.Grace = time.Second, time.Hour
+				if ends {
+					c.DrainTimeout = patience // it ends with the session
+				}
 			})
 			must(t, b.direct(), createT)
 			r := raw(t, b.proxied())
