@@ -214,7 +214,9 @@ const maxName = 63
 func (l *Lexer) name(i int) (end int, ok bool) {
 	if l.byteAt(i) != '"' {
 		end = l.wordEnd(i)
-		return end, end > i && end-i <= maxName
+		// B'', E'', N'' and X'' are constants, also behind a dot, where the grammar has
+		// none: a letter with a quote at it is no name.
+		return end, end > i && end-i <= maxName && (end-i > 1 || l.byteAt(end) != '\'')
 	}
 	n := bytes.IndexByte(l.sql[i+1:], '"')
 	l.sawEnd = l.sawEnd || n < 0
